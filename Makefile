@@ -1,0 +1,22 @@
+# The project's commands. Each needs Python 3.11 or newer and sets up what else it needs; a second run is quick.
+# More for the program: make demo ARGS="--port 8081", make test ARGS="tests/core -x"
+
+.PHONY: help demo test test-all check fmt
+
+help:      ## Say what can be made
+	@sed -n 's/^\([a-z-]*\): *##/make \1\t/p' Makefile
+
+demo:      ## Start the chat on http://127.0.0.1:8080 (no Node needed)
+	@tools/venv demo && exec .venv/bin/hybridws demo $(ARGS)
+
+test:      ## Run the tests; of large tables a sample, by a seed that the log names
+	@tools/setup test && tools/test $(ARGS)
+
+test-all:  ## Run the tests, with all of every large table
+	@tools/setup test && HYBRIDWS_TEST_ALL=1 tools/test $(ARGS)
+
+check:     ## Check format, style, types and floors
+	@tools/setup check && tools/check
+
+fmt:       ## Format the code and mend what can be mended
+	@tools/venv test && .venv/bin/ruff check --fix-only . && .venv/bin/ruff format .

@@ -1,0 +1,273 @@
+"""Mounts hybridws on an aiohttp application: `mount`, and aiohttp's side of an exchange."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from aiohttp import ClientError, HttpVersion11, WSMsgType, web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_exceptions import HTTPException
+
+from hybridws.core import codes
+from hybridws.endpoints.sockjs import serve
+from hybridws.errors import Malformed, TooLarge, TooSlow
+from hybridws.exchange import Answer, Gone, Left, Request
+from hybridws.options import Options
+from hybridws.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from hybridws.session import Session
+
+SERVERS: Final = web.AppKey("hybridws", dict[str, Server])
+"""The servers that are mounted on an application, by prefix: `app[SERVERS]["/chat"].broadcast(...)`."""
+
+WRITER_LIMIT: Final = 64 * 1024
+"""Bytes that a WebSocket may have waiting in this process before its writer waits (aiohttp)."""
+
+_CLOSE_CODE: Final = struct.Struct("!H")
+
+
+def mount(
+    app: web.Application,
+    prefix: str,
+    handler: Callable[[Session], Coroutine[Any, Any, object]],
+    **options: Any,  # noqa: ANN401 - checked by Options
+) -> Server:
+    """Serve sessions below `prefix`, each with a run of `handler(session)`, and return the server.
+
+    The options are the fields of `hybridws.Options`. Several mounts may stand side by side, on an application or on a
+    sub-application. Raises ValueError for a prefix or an option that cannot work.
+    """
+    if prefix.strip("/") and not prefix.startswith("/"):
+        raise ValueError(f"the prefix {prefix!r} must begin with a slash, as in '/chat'")
+    if "{" in prefix or "}" in prefix:
+        raise ValueError(f"the prefix {prefix!r} must be a plain path, without patterns")
+    prefix = prefix.rstrip("/")
+    if SERVERS not in app:
+        app[SERVERS] = {}
+    if prefix in app[SERVERS]:
+        raise ValueError(f"something is mounted at {prefix!r} already")
+    server = Server(handler, Options(**options))
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        exchange = HttpExchange(request, server.options)
+        await serve(server, exchange)
+        return exchange.response
+
+    async def stop(_app: web.Application) -> None:
+        await server.close()
+
+    app[SERVERS][prefix] = server
+    app.router.add_route("*", f"{prefix}{{tail:(?:/.*)?}}" if prefix else "/{tail:.*}", respond)
+    app.on_shutdown.append(stop)
+    return server
+
+
+class HttpExchange:
+    """One request that aiohttp handles."""
+
+    __slots__ = ("_options", "_web", "request", "response")
+
+    def __init__(self, request: web.Request, options: Options) -> None:
+        """Wrap a request; its body is not read yet."""
+        tail = request.match_info["tail"]
+        self._web: Final = request
+        self._options: Final = options
+        self.response: web.StreamResponse = web.Response()
+        self.request: Final = Request(
+            method=request.method,
+            path=request.path,
+            tail=tail if tail.startswith("/") or not tail else f"/{tail}",
+            query=request.query,
+            headers=request.headers,
+            cookies=request.cookies,
+            remote=request.remote or "",
+            scheme=request.scheme,
+        )
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client has left; aiohttp tells nobody, but takes the transport away."""
+        transport = self._web.transport
+        return transport is None or transport.is_closing()
+
+    async def read(self, limit: int) -> bytes:
+        """Read the body. Raises TooLarge over `limit` bytes, TooSlow, Malformed for a coded body, Gone."""
+        request, options = self._web, self._options
+        if coding := request.headers.get("Content-Encoding"):
+            raise Coded(f"send the body as it is, not with Content-Encoding {coding[:40]!r}")
+        if (request.content_length or 0) > limit:
+            raise TooLarge(f"a body of {request.content_length} bytes, and {limit} are allowed (max_batch)")
+        body = bytearray()
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        try:
+            async with asyncio.timeout(options.body_grace) as patience:
+                while chunk := await request.content.readany():
+                    body += chunk
+                    if len(body) > limit:
+                        raise TooLarge(f"a body of more than the {limit} bytes that are allowed (max_batch)")
+                    patience.reschedule(begun + options.body_grace + len(body) / options.body_rate)
+        except TimeoutError:
+            self.response.force_close()
+            raise TooSlow(
+                f"{len(body)} bytes of the body came in {loop.time() - begun:.0f} s: after {options.body_grace:g} s it "
+                f"must come with {options.body_rate} bytes per second (body_rate)"
+            ) from None
+        except (ClientError, HttpProcessingError, ConnectionError):
+            raise Gone from None
+        return bytes(body)
+
+    async def answer(self, answer: Answer) -> None:
+        """Send a whole response."""
+        response = web.Response(status=answer.status, body=answer.body or None, headers=answer.headers)
+        if self.response.keep_alive is False:
+            response.force_close()
+        self.response = response
+        try:
+            await response.prepare(self._web)
+            await response.write_eof()
+        except (ConnectionError, ClientError):
+            raise Gone from None
+
+    def abort(self) -> None:
+        """Cut the connection at once."""
+        if self._web.transport:
+            self._web.transport.abort()
+
+    async def start(self, headers: Mapping[str, str]) -> None:
+        """Begin a response of status 200 whose length is not known. Raises Gone."""
+        self.response = web.StreamResponse(headers=headers)
+        if self._web.version < HttpVersion11:
+            self.response.force_close()  # without chunks only the connection's end tells where the body ends
+        try:
+            await self.response.prepare(self._web)
+        except (ConnectionError, ClientError):
+            raise Gone from None
+
+    async def write(self, data: bytes) -> None:
+        """Write one chunk, and wait while the network takes no more. Raises Gone."""
+        try:
+            await self.response.write(data)
+        except (ConnectionError, ClientError):
+            raise Gone from None
+
+    async def end(self) -> None:
+        """End the response that `start` began."""
+        try:
+            await self.response.write_eof()
+        except (ConnectionError, ClientError):
+            raise Gone from None
+
+    async def upgrade(self) -> WebSocket:
+        """Make this request a WebSocket. Raises Malformed when it does not ask for one in the right way."""
+        options = self._options
+        header = self._web.headers.get("Sec-WebSocket-Protocol", "")
+        asked = [name for part in header.split(",") if (name := part.strip())]
+        chosen = next((name for name in options.subprotocols if name in asked), None)
+        if asked and chosen is None:
+            raise Malformed(
+                f"none of the subprotocols {', '.join(asked)[:200]} is spoken here, "
+                f"but {', '.join(options.subprotocols) or 'none at all'}"
+            )
+        response = web.WebSocketResponse(
+            protocols=[chosen] if chosen else [],
+            autoping=False,
+            autoclose=False,
+            compress=options.compress,
+            max_msg_size=options.max_batch,
+            writer_limit=WRITER_LIMIT,
+        )
+        if not response.can_prepare(self._web).ok:
+            raise Malformed("Not a valid websocket request")
+        try:
+            await response.prepare(self._web)
+        except HTTPException:
+            raise Malformed("Not a valid websocket request") from None
+        except (ConnectionError, ClientError):
+            raise Gone from None
+        self.response = response
+        return WebSocket(response, self._web, chosen)
+
+
+class Coded(Malformed):
+    """A body with a Content-Encoding: a few bytes of it could become any number (RFC 9110 §15.5.16)."""
+
+    status = 415
+
+
+class WebSocket:
+    """One WebSocket that aiohttp reads and writes."""
+
+    __slots__ = ("_closing", "_left", "_response", "_web", "subprotocol")
+
+    def __init__(self, response: web.WebSocketResponse, request: web.Request, subprotocol: str | None) -> None:
+        """Wrap a WebSocket after its handshake."""
+        self._response = response
+        self._web = request
+        self._left = asyncio.Event()
+        self._closing = False
+        self.subprotocol = subprotocol
+
+    async def receive(self) -> str | bytes | None:
+        """Wait for the next frame; None is a mere sign of life. Raises Left, Malformed, TooLarge."""
+        message = await self._response.receive()
+        data: Any = message.data
+        match message.type:
+            case WSMsgType.TEXT | WSMsgType.BINARY:
+                return cast("str | bytes", data)
+            case WSMsgType.PING:
+                try:
+                    await self._response.pong(message.data)
+                except (ConnectionError, ClientError):
+                    self._left.set()
+                    raise Left(codes.ABNORMAL) from None
+                return None
+            case WSMsgType.PONG:
+                return None
+            case WSMsgType.CLOSE:
+                self._left.set()
+                if not self._closing:
+                    await self._response.close(code=message.data or codes.NORMAL, drain=False)
+                raise Left(message.data or codes.NO_STATUS, message.extra or "")
+            case _:
+                self._left.set()
+                raise Left(codes.ABNORMAL)
+
+    async def send(self, opcode: int, payload: bytes) -> None:
+        """Send one frame, and wait while the network takes no more. Raises Gone."""
+        try:
+            await self._response.send_frame(payload, WSMsgType(opcode))
+        except (ConnectionError, ClientError):
+            raise Gone from None
+
+    async def ping(self) -> None:
+        """Ask for a sign of life (RFC 6455 §5.5.2). Raises Gone."""
+        await self.send(WSMsgType.PING, b"")
+
+    async def close(self, code: int, reason: str, patience: float) -> None:
+        """Do the closing handshake; cut the connection after `patience` seconds without an answer.
+
+        Whoever receives must go on: it is there that the answer comes. A second call changes nothing.
+        """
+        if self._closing:
+            return
+        self._closing = True
+        await self.send(WSMsgType.CLOSE, _CLOSE_CODE.pack(code) + reason.encode())
+        try:
+            async with asyncio.timeout(patience):
+                await self._left.wait()
+        except TimeoutError:
+            self.abort()
+        else:
+            if self._web.transport:
+                self._web.transport.close()
+
+    def abort(self) -> None:
+        """Cut the connection at once."""
+        if self._web.transport:
+            self._web.transport.abort()

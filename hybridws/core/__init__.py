@@ -1,0 +1,1 @@
+"""The conversation itself, pure: no clock, no socket, no randomness, no log."""

@@ -1,0 +1,294 @@
+"""Packets to bytes and back: what a codec is, and the two of the native protocol, JSON and msgpack.
+
+*Words* are one packet encoded: what an outbox keeps and a broadcast shares. A *frame* is what one WebSocket frame
+or one event of a stream carries: the words of one or more packets, joined. A *batch* is what one body or frame
+brought: packets, each with the bytes that it counts for.
+
+Nothing is trusted on the way in: a batch is decoded whole or refused whole, with the reason (`Malformed`, `TooLarge`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from json.encoder import encode_basestring
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
+
+import msgpack
+
+from hybridws.core import codes
+from hybridws.core.packets import (
+    Ack,
+    Attach,
+    Auth,
+    Close,
+    Error,
+    Gone,
+    Heartbeat,
+    Hello,
+    Message,
+    Open,
+    Packet,
+    Position,
+    Refuse,
+    Reply,
+    Request,
+    Skipped,
+)
+from hybridws.core.values import check_arrived, check_size, fault, is_safe, json_text, json_value, utf8
+from hybridws.errors import Malformed, Unsendable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+if TYPE_CHECKING:
+    from hybridws.options import Options
+
+TEXT: Final = 0x1  # RFC 6455 §5.2
+BINARY: Final = 0x2
+CLOSE: Final = 0x8
+
+Batch = list[tuple[Packet, int]]
+
+
+class Frame(NamedTuple):
+    """One WebSocket frame or one event: its opcode, its bytes, and how many numbered packets it carries."""
+
+    opcode: int
+    payload: bytes
+    packets: int
+
+
+class Codec(NamedTuple):
+    """The words of one dialect, as functions; two sessions with the same codec can share encoded bytes."""
+
+    name: str
+    dumps: Callable[[Packet, Options], bytes]
+    """Encode one packet. Raises Unsendable or MessageTooLarge."""
+    frames: Callable[[Sequence[bytes]], list[Frame]]
+    """Join words to frames."""
+    loads: Callable[[str | bytes, Options], Batch]
+    """Decode a body or frame. Raises Malformed or TooLarge."""
+    read: Callable[[bytes], Packet | None]
+    """Read back words that this codec made itself."""
+    numbered: bool
+    """Whether it has numbers and acks, so that a session outlives its transports."""
+
+
+# ── packets as arrays (protocol §1) ───────────────────────────────────────────────────────────────────────────────
+
+_LETTERS: Final[dict[type, str]] = {
+    Hello: "i",
+    Open: "o",
+    Attach: "@",
+    Position: "#",
+    Message: "m",
+    Request: "q",
+    Reply: "r",
+    Error: "e",
+    Auth: "u",
+    Skipped: "k",
+    Ack: "a",
+    Heartbeat: "h",
+    Close: "c",
+    Gone: "d",
+    Refuse: "x",
+}
+
+
+def _is_count(item: object) -> bool:
+    return type(item) is int and is_safe(item) and item >= 0
+
+
+def _is_number(item: object) -> bool:
+    return type(item) is int and is_safe(item) and item > 0
+
+
+def _is_code(item: object) -> bool:
+    return type(item) is int and codes.LOWEST <= item <= codes.HIGHEST
+
+
+def _is_text(item: object) -> bool:
+    return type(item) is str
+
+
+def _is_map(item: object) -> bool:
+    return type(item) is dict
+
+
+def _is_any(_item: object) -> bool:
+    return True
+
+
+_SHAPES: Final[dict[str, tuple[type, tuple[Callable[[object], bool], ...]]]] = {
+    "i": (Hello, (_is_map,)),
+    "o": (Open, (_is_map,)),
+    "@": (Attach, (_is_text, _is_text, _is_count, _is_count, _is_map)),
+    "#": (Position, (_is_number,)),
+    "m": (Message, (_is_any,)),
+    "q": (Request, (_is_count, _is_any)),
+    "r": (Reply, (_is_count, _is_any)),
+    "e": (Error, (_is_count, _is_code, _is_text)),
+    "u": (Auth, (_is_any,)),
+    "k": (Skipped, (_is_number,)),
+    "a": (Ack, (_is_count,)),
+    "h": (Heartbeat, ()),
+    "c": (Close, (_is_code, _is_text)),
+    "d": (Gone, ()),
+    "x": (Refuse, (_is_code, _is_text, _is_map)),
+}
+_MAY_LACK_LAST: Final = frozenset("@x")  # whose last item, a map, may be left out
+
+
+def to_array(packet: Packet) -> list[object]:
+    """Write a packet as the array that travels."""
+    items = list(packet)
+    letter = _LETTERS[type(packet)]
+    if letter in _MAY_LACK_LAST and not items[-1]:
+        items.pop()
+    return [letter, *items]
+
+
+def from_array(array: object) -> Packet | None:
+    """Read a packet from an array; None for a kind that this version does not know. Raises Malformed."""
+    if type(array) is not list or not array or type(array[0]) is not str:
+        raise Malformed("a packet is an array that begins with its kind")
+    letter, *items = array
+    shape = _SHAPES.get(letter)
+    if shape is None:
+        if len(letter) == 1 and "a" <= letter <= "z":
+            return None  # a newer kind, which both sides would have to name before it counts
+        raise Malformed("a packet's kind is one letter")
+    kind, checks = shape
+    if letter in _MAY_LACK_LAST and len(items) == len(checks) - 1:
+        items.append({})
+    if len(items) != len(checks) or not all(check(item) for check, item in zip(checks, items, strict=True)):
+        raise Malformed(f"a packet of kind {letter!r} has the wrong shape")
+    return cast("Packet", kind(*items))
+
+
+# ── JSON ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _json_dumps(packet: Packet, options: Options) -> bytes:
+    if type(packet) is Message:
+        value = packet.value
+        if type(value) is str:
+            text = f'["m",{encode_basestring(value)}]'
+        elif isinstance(value, bytes | bytearray | memoryview):
+            text = f'["b","{base64.b64encode(value).decode()}"]'
+        else:
+            text = f'["m",{json_text(value, options)}]'
+    else:
+        text = json_text(to_array(packet), options)
+    try:
+        words = text.encode()
+    except UnicodeEncodeError:
+        raise Unsendable("this message cannot be sent: its text holds a lone surrogate") from None
+    check_size(len(words), options)
+    return words
+
+
+def _json_frames(words: Sequence[bytes]) -> list[Frame]:
+    return [Frame(TEXT, b"\n".join(words), len(words))]
+
+
+def _json_loads(data: str | bytes, options: Options) -> Batch:
+    text = utf8(data)
+    lines = [line for line in text.split("\n") if line]
+    if len(lines) > options.max_packets:
+        raise Malformed(f"a batch may hold {options.max_packets} packets (max_packets), this one has {len(lines)}")
+    batch: Batch = []
+    for line in lines:
+        array = json_value(line, options)
+        if "\\u" in line:
+            _refuse_surrogates(array)
+        size = len(line) if line.isascii() else len(line.encode("utf-8", "surrogatepass"))
+        check_arrived(size, options)
+        if type(array) is list and len(array) == 2 and array[0] == "b":  # noqa: PLR2004 - ["b", text]
+            batch.append((Message(_from_base64(array[1])), size))
+        elif packet := from_array(array):
+            batch.append((packet, size))
+    return batch
+
+
+def _refuse_surrogates(value: object) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise Malformed("a text holds a lone surrogate") from None
+
+
+def _from_base64(text: object) -> bytes:
+    if type(text) is not str:
+        raise Malformed("a packet of kind 'b' has the wrong shape")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise Malformed("a packet of kind 'b' holds no base64") from None
+
+
+# ── msgpack ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _msgpack_dumps(packet: Packet, options: Options) -> bytes:
+    is_bytes = type(packet) is Message and isinstance(packet.value, bytes | bytearray | memoryview)
+    array = to_array(packet)
+    if not is_bytes and (why := fault(array, options)):
+        raise Unsendable(f"this message cannot be sent: {why}")
+    try:
+        words = cast("bytes", msgpack.packb(array))
+    except UnicodeEncodeError:
+        raise Unsendable("this message cannot be sent: its text holds a lone surrogate") from None
+    check_size(len(words), options)
+    return words
+
+
+def _msgpack_frames(words: Sequence[bytes]) -> list[Frame]:
+    return [Frame(BINARY, b"".join(words), len(words))]
+
+
+def _msgpack_loads(data: str | bytes, options: Options) -> Batch:
+    if isinstance(data, str):
+        raise Malformed("a session that speaks msgpack got text")
+    unpacker = msgpack.Unpacker(
+        max_buffer_size=max(len(data), 1),
+        max_array_len=options.max_elements,
+        max_map_len=options.max_elements,
+    )
+    unpacker.feed(data)
+    batch: Batch = []
+    begin = 0
+    try:
+        for array in unpacker:
+            end = unpacker.tell()
+            size, begin = end - begin, end
+            if array is None:  # padding
+                continue
+            check_arrived(size, options)
+            is_bytes = type(array) is list and len(array) == 2 and array[0] == "m" and type(array[1]) is bytes  # noqa: PLR2004
+            if not is_bytes and (why := fault(array, options)):
+                raise Malformed(f"a value was refused: {why}")
+            if packet := from_array(array):
+                batch.append((packet, size))
+            if len(batch) > options.max_packets:
+                raise Malformed(f"a batch may hold {options.max_packets} packets (max_packets)")
+    except (ValueError, msgpack.UnpackException, RecursionError) as error:
+        raise Malformed(f"broken msgpack: {type(error).__name__} {error}") from None
+    if begin != len(data):
+        raise Malformed("broken msgpack: the last packet is cut off")
+    return batch
+
+
+def _json_read(words: bytes) -> Packet | None:
+    array = json.loads(words)
+    return Message(_from_base64(array[1])) if array[0] == "b" else from_array(array)
+
+
+def _msgpack_read(words: bytes) -> Packet | None:
+    return from_array(msgpack.unpackb(words))
+
+
+JSON: Final = Codec("json", _json_dumps, _json_frames, _json_loads, _json_read, numbered=True)
+MSGPACK: Final = Codec("msgpack", _msgpack_dumps, _msgpack_frames, _msgpack_loads, _msgpack_read, numbered=True)

@@ -1,0 +1,251 @@
+"""One conversation seen from one side: numbers, acks, repeats, gaps, and the end. Pure, and the same at both ends.
+
+Rule 1: a numbered packet is handed on once, in order. One that is here already is dropped; one that skips ahead is
+        held if POSTs may overtake each other, else it ends its transport.
+Rule 2: what was sent is kept until an ack says that it arrived. Nothing is forgotten because it was written.
+Rule 3: acks go no further than what the application has taken plus half a buffer: so a slow application slows the
+        far sender, and an inbox holds at most one and a half buffers.
+Rule 4: the close is the last numbered packet, so it arrives after everything said before it.
+
+SockJS and a raw WebSocket have neither numbers nor acks. They keep to the same rules with two stand-ins: what comes in
+takes the next number, and what a transport has handed to the network counts as arrived. The
+second is the one place where a message may be lost, and it has a name: `Link.presume`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+from hybridws.core.outbox import OVERHEAD, Outbox
+from hybridws.core.packets import NUMBERED, Ack, Close, Message, Packet, Position, Request, Skipped
+from hybridws.errors import Malformed
+
+if TYPE_CHECKING:
+    from hybridws.core.codec import Batch, Codec, Frame
+    from hybridws.options import Options
+
+
+WAITING: Final = (Message, Request)
+"""What waits in the inbox until the application takes it; everything else is dealt with as it comes."""
+
+
+class State(IntEnum):
+    """How far a conversation has come; it only ever moves down this list."""
+
+    OPEN = 0
+    CLOSING = 1  # one side has said `close`, and it is not yet known to have arrived
+    CLOSED = 2  # nothing more will be said or heard
+
+
+class Lane:
+    """What a link remembers of one transport: how far it has got, each way."""
+
+    __slots__ = ("expects", "overtakes", "written")
+
+    def __init__(self, written: int = 0, *, overtakes: bool = False) -> None:
+        """Make the lane of a transport that goes on after number `written`."""
+        self.written = written
+        """The newest number that this transport was given to write."""
+        self.expects: int | None = None
+        """The number of the next packet that it brings; None before it has said so."""
+        self.overtakes = overtakes
+        """Whether what it brings may have overtaken what another brings."""
+
+
+class Link:
+    """One conversation: what is yet to be confirmed, what has come, and whether it goes on."""
+
+    __slots__ = (
+        "_abandoned",
+        "_beyond",
+        "_early",
+        "_early_size",
+        "_held",
+        "ackable",
+        "codec",
+        "heard",
+        "inbox_size",
+        "options",
+        "outbox",
+        "received",
+        "said",
+        "state",
+    )
+
+    def __init__(self, codec: Codec, options: Options) -> None:
+        """Start a conversation in which nothing was said."""
+        self.codec: Final = codec
+        self.options: Final = options
+        self.outbox: Final = Outbox()
+        self.state = State.OPEN
+        self.said: Close | None = None
+        self.heard: Close | None = None
+        self.received = 0
+        """Numbered packets that have come, in order and without a gap."""
+        self.ackable = 0
+        """How many of them may be acked (rule 3)."""
+        self.inbox_size = 0
+        """Bytes that have come and that the application has not taken."""
+        self._abandoned: list[bytes] = []
+        self._held = 0  # of these, the bytes that may be acked
+        self._beyond: deque[tuple[int, int]] = deque()  # (bytes, count) of those that may not, oldest first
+        self._early: dict[int, tuple[Packet, int]] = {}
+        self._early_size = 0
+
+    def __repr__(self) -> str:
+        """Tell how far the conversation has come."""
+        return (
+            f"<Link {self.state.name} {self.codec.name}, {len(self.outbox)} unconfirmed of {self.outbox.last}, "
+            f"{self.received} received>"
+        )
+
+    # ── what we say ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def full(self) -> bool:
+        """Whether the outbox holds a whole `buffer`, so that a sender should wait."""
+        return self.outbox.size >= self.options.buffer
+
+    def send(self, packet: Packet) -> int:
+        """Give a packet its number, keep it, and return the number. Raises Unsendable; then nothing was numbered."""
+        return self.outbox.append(self.codec.dumps(packet, self.options))
+
+    def close(self, code: int, reason: str) -> None:
+        """Say that the conversation ends here, after all that was said before; a second close changes nothing."""
+        if self.said is None and self.state is State.OPEN:
+            self.said = Close(code, reason)
+            self.send(self.said)
+            self.state = State.CLOSING
+
+    def abandon(self) -> None:
+        """Drop what is not confirmed, so that the close is the next thing said."""
+        self._abandoned = self.outbox.since(self.outbox.confirmed, self.outbox.size)
+        self.outbox.confirm(self.outbox.last)
+
+    def end(self) -> None:
+        """Say and hear nothing more: both know of the end, or there is nobody left to tell."""
+        self.state = State.CLOSED
+
+    def unconfirmed(self) -> list[object]:
+        """Return the messages that the other side has not confirmed, as it would have read them, oldest first."""
+        read = self.codec.read
+        kept = map(read, self._abandoned + self.outbox.since(self.outbox.confirmed, self.outbox.size))
+        return [packet.value for packet in kept if isinstance(packet, Message)]
+
+    # ── what a transport may write ────────────────────────────────────────────────────────────────────────────────
+
+    def lane(self, *, overtakes: bool = False) -> Lane:
+        """Make the lane of a new transport: it goes on after what is known to have arrived."""
+        return Lane(self.outbox.confirmed, overtakes=overtakes)
+
+    def has_more(self, lane: Lane) -> bool:
+        """Tell whether there is something that this transport was not given yet."""
+        return self.outbox.last > lane.written and self.outbox.last > self.outbox.confirmed
+
+    def pending(self, lane: Lane) -> list[Frame]:
+        """Return the next of what this transport was not given yet, as frames: about `chunk` bytes in all."""
+        words = self.outbox.since(lane.written, self.options.chunk)
+        return self.codec.frames(words) if words else []
+
+    def wrote(self, lane: Lane, count: int) -> None:
+        """Note that the transport was given `count` more packets. Nothing is forgotten by it."""
+        lane.written = max(lane.written, self.outbox.confirmed) + count
+
+    def confirm(self, count: int) -> None:
+        """Forget what the other side has: `count` packets in all. Raises Malformed for more than was said."""
+        if count > self.outbox.last:
+            raise Malformed(f"an ack of {count} is beyond the {self.outbox.last} packets that were sent")
+        self.outbox.confirm(count)
+        if self.said is not None and not self.outbox:
+            self.end()
+
+    def presume(self, lane: Lane) -> None:
+        """Take what this transport gave to the network for arrived, since its client cannot say so.
+
+        All but the close: that is said again to whoever asks, for as long as the session is remembered.
+        """
+        if not self.codec.numbered:
+            self.outbox.confirm(min(lane.written, self.outbox.last - (self.said is not None)))
+
+    # ── what a transport brings ───────────────────────────────────────────────────────────────────────────────────
+
+    def receive(self, lane: Lane, batch: Batch) -> Batch:
+        """Take a batch that a transport brought, and return what of it is new to the application, in order.
+
+        Raises Malformed for a packet without a position, one that skips ahead (unless POSTs may overtake), more than
+        `buffer` allows, or an impossible ack; what came before it in the batch is lost with the transport, not acked.
+        """
+        new: Batch = []
+        for packet, size in batch:
+            if type(packet) in NUMBERED:
+                self._number(lane, packet, size, new)
+            elif isinstance(packet, Position):
+                lane.expects = packet.number
+            elif isinstance(packet, Ack):
+                self.confirm(packet.total)
+        return new
+
+    def _number(self, lane: Lane, packet: Packet, size: int, new: Batch) -> None:
+        if not self.codec.numbered:
+            self._accept(packet, size, new)
+            return
+        number = lane.expects
+        if number is None:
+            raise Malformed("a numbered packet came before its position")
+        count = packet.many if isinstance(packet, Skipped) else 1
+        lane.expects = number + count
+        if number + count - 1 <= self.received:
+            return  # a repeat
+        if isinstance(packet, Skipped) and number <= self.received:
+            packet = Skipped(number + count - 1 - self.received)
+        elif number > self.received + 1:
+            if not lane.overtakes:
+                raise Malformed(f"packet {number} came, and {self.received + 1} is next")
+            self._keep_early(number, packet, size)
+            return
+        self._accept(packet, size, new)
+        while early := self._early.pop(self.received + 1, None):
+            self._early_size -= early[1] + OVERHEAD
+            self._accept(*early, new)
+
+    def _keep_early(self, number: int, packet: Packet, size: int) -> None:
+        """Hold a packet until the gap before it is filled; what finds no room is sent again, since it is not acked."""
+        if number not in self._early and self._early_size + size + OVERHEAD <= self.options.buffer:
+            self._early[number] = (packet, size)
+            self._early_size += size + OVERHEAD
+
+    def _accept(self, packet: Packet, size: int, new: Batch) -> None:
+        if self.heard is not None:
+            return  # nothing counts after a close
+        cost = size + OVERHEAD if isinstance(packet, WAITING) else 0
+        if cost and self.codec.numbered and self.inbox_size + cost > self.options.buffer * 3 // 2:
+            raise Malformed("more was sent than `buffer` allows before it is acked")
+        count = packet.many if isinstance(packet, Skipped) else 1
+        self.received += count
+        self.inbox_size += cost
+        self._beyond.append((cost, count))
+        self._advance()
+        if isinstance(packet, Close):
+            self.heard = packet
+            self.end()
+        new.append((packet, size))
+
+    # ── what the application takes ────────────────────────────────────────────────────────────────────────────────
+
+    def taken(self, size: int) -> None:
+        """Note that the application took the oldest packet of its inbox, which brought `size` bytes."""
+        cost = size + OVERHEAD
+        self.inbox_size -= cost
+        self._held -= cost
+        self._advance()
+
+    def _advance(self) -> None:
+        """Let acks go as far as rule 3 allows; one packet always fits, however large it is."""
+        beyond = self._beyond
+        half = self.options.buffer // 2
+        while beyond and (self._held == 0 or self._held + beyond[0][0] <= half):
+            cost, count = beyond.popleft()
+            self._held += cost
+            self.ackable += count

@@ -1,0 +1,102 @@
+"""What a message may hold: the one set of values that JSON, msgpack and every client can carry unchanged."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from hybridws.errors import Malformed, MessageTooLarge, TooLarge, Unsendable
+
+if TYPE_CHECKING:
+    from hybridws.options import Options
+
+SAFE_INTEGER: Final = 2**53
+"""Integers from here on are not the same number in JavaScript."""
+
+
+def is_safe(number: int) -> bool:
+    """Tell whether JavaScript can hold this integer."""
+    return -SAFE_INTEGER < number < SAFE_INTEGER
+
+
+def fault(value: object, options: Options) -> str | None:
+    """Tell why `value` is no JSON value that every client can hold, or None if it is one.
+
+    Refused are NaN and infinities, integers of 2^53 and more, keys that are not text, bytes inside a value, more than
+    `max_depth` levels or `max_elements` items, and whatever JSON does not know. It goes level by level, not item by
+    item, so that no depth can overflow the stack.
+    """
+    level: list[object] = [value]
+    elements = 0
+    for _ in range(options.max_depth + 1):
+        deeper: list[object] = []
+        for item in level:
+            if flaw := _flaw(item):
+                return flaw
+            if isinstance(item, dict):
+                deeper.extend(item.values())
+            elif isinstance(item, list | tuple):
+                deeper.extend(item)
+            if elements + len(deeper) > options.max_elements:
+                return f"it has more than {options.max_elements} elements (max_elements)"
+        if not deeper:
+            return None
+        elements += len(deeper)
+        level = deeper
+    return f"it is nested more than {options.max_depth} levels deep (max_depth)"
+
+
+def _flaw(item: object) -> str | None:
+    """Tell what is wrong with one item, whatever is inside it."""
+    if item is None or isinstance(item, str | bool | list | tuple):
+        return None
+    if isinstance(item, int):
+        return None if is_safe(item) else "an integer of 2^53 or more is not the same in JavaScript: send it as text"
+    if isinstance(item, float):
+        return None if math.isfinite(item) else f"{item} has no form in JSON"
+    if isinstance(item, dict):
+        return None if all(isinstance(key, str) for key in item) else "the keys of an object must be text"
+    if isinstance(item, bytes | bytearray | memoryview):
+        return "bytes must stand alone as a message, not inside a value"
+    return f"{type(item).__name__} has no form in JSON"
+
+
+def json_text(value: object, options: Options) -> str:
+    """Encode a value as compact JSON. Raises Unsendable."""
+    if why := fault(value, options):
+        raise Unsendable(f"this message cannot be sent: {why}")
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def json_value(text: str, options: Options) -> Any:  # noqa: ANN401 - a JSON value is what it is
+    """Decode JSON that came from outside. Raises Malformed."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"broken JSON: {error}") from None
+    if why := fault(value, options):
+        raise Malformed(f"a value was refused: {why}")
+    return value
+
+
+def utf8(data: str | bytes) -> str:
+    """Decode UTF-8 strictly. Raises Malformed."""
+    if isinstance(data, str):
+        return data
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise Malformed(f"this is not UTF-8: {error.reason} at byte {error.start}") from None
+
+
+def check_size(size: int, options: Options) -> None:
+    """Raise MessageTooLarge if a message that is to be sent takes more than `max_message` bytes."""
+    if size > options.max_message:
+        raise MessageTooLarge(f"the message takes {size} bytes, and {options.max_message} are allowed (max_message)")
+
+
+def check_arrived(size: int, options: Options) -> None:
+    """Raise TooLarge if a message that has come takes more than `max_message` bytes."""
+    if size > options.max_message:
+        raise TooLarge(f"a message of {size} bytes has come, and {options.max_message} are allowed (max_message)")

@@ -1,0 +1,373 @@
+"""The addresses of SockJS 0.3, and the raw WebSocket beside them: a table of paths, and a function for each.
+
+The wire is fixed by the public protocol suite and by what sockjs-client 1.x does; docs/sockjs.md lists its rules.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import re
+import secrets
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import parse_qs
+
+from hybridws import assets
+from hybridws.core import codes
+from hybridws.core.packets import Close, Open
+from hybridws.core.sockjs import PAYLOAD_EXPECTED, SOCKJS
+from hybridws.errors import Draining, Forbidden, Malformed, Refused, TooMany
+from hybridws.exchange import Answer, Gone
+from hybridws.gate import Risk
+from hybridws.transports.downlinks import DOWNLINKS, NOT_CACHED, Response, pump, say_once
+from hybridws.transports.websocket import KINDS, Carrier
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from hybridws.exchange import Exchange, Request
+    from hybridws.server import Server
+    from hybridws.session import Session
+
+PLAIN: Final = {"Content-Type": "text/plain; charset=UTF-8"}
+NO_SNIFFING: Final = {"X-Content-Type-Options": "nosniff"}
+YEAR: Final = 31_536_000
+CACHED: Final = {"Cache-Control": f"public, max-age={YEAR}", "Expires": "Thu, 31 Dec 2099 23:59:59 GMT"}
+ALLOWED_FOR: Final = {"Access-Control-Max-Age": str(YEAR)}
+CLIENT: Final = "static/vendor/sockjs-client/sockjs.min.js"
+
+_IFRAME: Final = """<!DOCTYPE html>
+<html>
+<head>
+  <meta http-equiv="X-UA-Compatible" content="IE=edge" />
+  <meta http-equiv="Content-Type" content="text/html; charset=UTF-8" />
+  <script src="{}"></script>
+  <script>
+    document.domain = document.domain;
+    SockJS.bootstrap_iframe();
+  </script>
+</head>
+<body>
+  <h2>Don't panic!</h2>
+  <p>This is a SockJS hidden iframe. It's used for cross domain magic.</p>
+</body>
+</html>
+"""
+_CALLBACK: Final = re.compile(r"[A-Za-z0-9_.-]{1,32}")
+_COOKIE: Final = re.compile(r"[A-Za-z0-9_.!~*'()-]{1,128}")
+
+
+class Fault(Refused):
+    """The request is broken; SockJS says so with status 500."""
+
+    status = 500
+
+
+class Missing(Refused):
+    """There is nothing at this address, or no such session."""
+
+    status = 404
+
+
+class Visit(NamedTuple):
+    """One request to one of our addresses."""
+
+    server: Server
+    exchange: Exchange
+    names: dict[str, str]
+    """The parts of the path that have names."""
+    cors: dict[str, str]
+
+    @property
+    def request(self) -> Request:
+        """The request."""
+        return self.exchange.request
+
+    async def answer(self, status: int, body: bytes = b"", *headers: dict[str, str]) -> None:
+        """Answer with a whole response."""
+        whole = {**NO_SNIFFING, **self.cors}
+        for some in headers:
+            whole.update(some)
+        await self.exchange.answer(Answer(status, body, whole))
+
+
+Endpoint = Callable[[Visit], Coroutine[Any, Any, None]]
+
+
+class Route(NamedTuple):
+    """One address: its path below the prefix, what it does for each method, and how pages could abuse it."""
+
+    path: re.Pattern[str]
+    methods: dict[str, Endpoint]
+    risk: Risk = Risk.READS
+    transport: str | None = None
+    """The transport that must be on offer for the address to exist."""
+    legacy: bool = False
+    cors: bool = True
+
+
+# ── pages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _greet(visit: Visit) -> None:
+    await visit.answer(200, b"Welcome to SockJS!\n", PLAIN)
+
+
+async def _info(visit: Visit) -> None:
+    options = visit.server.options
+    info = {
+        "websocket": options.offers("websocket"),
+        "origins": ["*:*"],
+        "cookie_needed": bool(options.jsessionid),
+        "entropy": secrets.randbits(32),
+    }
+    await visit.answer(200, json.dumps(info).encode(), {"Content-Type": "application/json; charset=UTF-8"}, NOT_CACHED)
+
+
+async def _iframe(visit: Visit) -> None:
+    path = visit.request.path.removesuffix(visit.request.tail)
+    page = _IFRAME.format(html.escape(visit.server.options.sockjs_url or f"{path}/sockjs.min.js")).encode()
+    ancestors = visit.server.gate.ancestors()
+    policy = {"Content-Security-Policy": f"frame-ancestors {ancestors}"} if ancestors else {}
+    await _cacheable(visit, page, "text/html; charset=UTF-8", policy)
+
+
+async def _client(visit: Visit) -> None:
+    await _cacheable(visit, assets.find(CLIENT).read_bytes(), "application/javascript; charset=UTF-8", {})
+
+
+async def _cacheable(visit: Visit, body: bytes, content_type: str, extra: dict[str, str]) -> None:
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = {**CACHED, "ETag": etag, **extra}
+    if etag in visit.request.headers.get("If-None-Match", ""):
+        await visit.answer(304, b"", headers)
+    else:
+        await visit.answer(200, body, headers, {"Content-Type": content_type})
+
+
+def _preflight(method: str) -> Endpoint:
+    """Make the answer to a CORS preflight (Fetch standard §3.2) for an address that takes this method."""
+
+    async def preflight(visit: Visit) -> None:
+        asked = visit.request.headers.get("Access-Control-Request-Headers")
+        headers = {"Access-Control-Allow-Headers": asked} if asked else {}
+        headers["Access-Control-Allow-Methods"] = f"OPTIONS, {method}"
+        await visit.answer(204, b"", CACHED, ALLOWED_FOR, headers)
+
+    return preflight
+
+
+def _cookie(visit: Visit) -> dict[str, str]:
+    """Set JSESSIONID, which balancers can stick by, to what it was, or to something."""
+    choice = visit.server.options.jsessionid
+    if not choice:
+        return {}
+    value = choice(visit.request) if callable(choice) else visit.request.cookies.get("JSESSIONID", "dummy")
+    if not _COOKIE.fullmatch(value):
+        value = "dummy"
+    # A page of another site gets its cookies back only if they say so, and only over TLS (RFC 6265bis §5.6.7).
+    cross_site = "; Secure; SameSite=None" if visit.server.gate.own_origin(visit.request).startswith("https") else ""
+    return {"Set-Cookie": f"JSESSIONID={value}; path=/{cross_site}"}
+
+
+# ── receiving ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _receive(visit: Visit) -> None:
+    """Carry a session's frames down, in the way of one row of the table of downlinks."""
+    row = DOWNLINKS[visit.names["transport"]]
+    callback = ""
+    if row.name in ("htmlfile", "jsonp-polling"):
+        query = visit.request.query
+        callback = query.get("c") or query.get("callback") or ""
+        if not callback:
+            raise Fault('"callback" parameter required')
+        if not _CALLBACK.fullmatch(callback):
+            raise Fault('invalid "callback" parameter')
+    headers = {**NO_SNIFFING, **visit.cors, **_cookie(visit)}
+    response = Response(visit.exchange, row, callback, headers, visit.server.options.response_limit)
+    session = _session(visit)
+    if session.seat and session.seat.probe and session.seat.probe():
+        # Its connection is gone and nobody has noticed yet: what it was given may be lost (rule: interrupted).
+        session.seat.cut("the client has gone")
+        session = _session(visit)
+    if session.seat is None:
+        await pump(visit.exchange, session, row, response)
+    else:
+        word = session.link.said or Close(codes.ANOTHER_CONNECTION, "Another connection still open")
+        await say_once(response, SOCKJS.dumps(word, visit.server.options))
+
+
+def _session(visit: Visit) -> Session:
+    """Return the session of this name, or open it; one that its client lost is not the same session any more."""
+    server = visit.server
+    session = server.find(visit.names["session"])
+    if session is None or (session.closed and session.link.said is None):
+        if server.draining:
+            raise Draining("the server is about to stop; try again in a moment")
+        session = server.open(SOCKJS, visit.request, name=visit.names["session"])
+        session.link.send(Open({}))
+    _check_owner(session, visit.request)
+    return session
+
+
+def _check_owner(session: Session, request: Request) -> None:
+    """Refuse a page of another origin than the one that opened the session: it has only guessed or read its name."""
+    opened, now = session.request.headers.get("Origin"), request.headers.get("Origin")
+    if opened and now and opened != now:
+        raise Forbidden(f"this session belongs to pages of {opened}")
+
+
+# ── sending ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _send(visit: Visit) -> None:
+    await _take(visit, await _body(visit))
+    await visit.answer(204, b"", PLAIN, NOT_CACHED, _cookie(visit))
+
+
+async def _send_form(visit: Visit) -> None:
+    body = await _body(visit)
+    kind = visit.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind == "application/x-www-form-urlencoded":
+        try:
+            fields = parse_qs(body.decode(), errors="strict", max_num_fields=16)
+        except ValueError:
+            raise Fault(PAYLOAD_EXPECTED) from None
+        body = fields.get("d", [""])[0].encode()
+    await _take(visit, body)
+    await visit.answer(200, b"ok", PLAIN, NOT_CACHED, _cookie(visit))
+
+
+async def _body(visit: Visit) -> bytes:
+    if _living(visit) is None:
+        raise Missing("no such session")
+    return await visit.exchange.read(visit.server.options.max_batch)
+
+
+def _living(visit: Visit) -> Session | None:
+    session = visit.server.find(visit.names["session"])
+    if session is None or (session.closed and session.link.said is None):
+        return None
+    _check_owner(session, visit.request)
+    return session
+
+
+async def _take(visit: Visit, body: bytes) -> None:
+    """Hand a body's messages to the session, once there is room for them."""
+    options = visit.server.options
+    try:
+        batch = SOCKJS.loads(body, options)
+    except Malformed as fault:
+        raise Fault(fault.reason) from None
+    session = _living(visit)
+    if session is None:
+        raise Missing("the session ended while this was on its way")
+    if session.crowded:
+        if session.waiting >= options.max_sends:
+            raise TooMany(f"{session.waiting} sends wait for the application already (max_sends)")
+        await session.wait_for_inbox()
+    session.feed(session.link.lane(), batch)
+    if session.seat:
+        session.seat.heard = True
+
+
+# ── WebSocket ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _websocket(visit: Visit) -> None:
+    if visit.server.draining:
+        raise Draining("the server is about to stop; try again in a moment")
+    socket = await visit.exchange.upgrade()
+    kind = KINDS["websocket" if visit.names else "websocket-raw"]
+    session = visit.server.open(kind.codec, visit.request)
+    session.subprotocol = socket.subprotocol
+    if kind.codec is SOCKJS:
+        session.link.send(Open({}))
+    await Carrier(socket, session, kind).run()
+
+
+# ── the table ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_IN_SESSION: Final = r"/(?P<server>[^/.]+)/(?P<session>[^/.]+)"
+"""The server part is for balancers, which may stick by it; a session is known by its own part alone."""
+
+
+def _at(path: str) -> re.Pattern[str]:
+    return re.compile(path + r"/?")
+
+
+def _down(name: str, method: str, risk: Risk, *, legacy: bool = False) -> Route:
+    path = _at(rf"{_IN_SESSION}/(?P<transport>{name})")
+    methods: dict[str, Endpoint] = {method: _receive}
+    if method == "POST":
+        methods["OPTIONS"] = _preflight(method)
+    return Route(path, methods, risk, DOWNLINKS[name].name, legacy, cors=not legacy)
+
+
+ROUTES: Final = (
+    Route(_at(r""), {"GET": _greet, "HEAD": _greet}),
+    Route(_at(r"/info"), {"GET": _info, "OPTIONS": _preflight("GET")}),
+    Route(_at(r"/iframe[0-9-.a-z_]*\.html"), {"GET": _iframe, "HEAD": _iframe}, legacy=True, cors=False),
+    Route(_at(r"/sockjs\.min\.js"), {"GET": _client, "HEAD": _client}, cors=False),
+    Route(_at(r"/websocket"), {"GET": _websocket}, Risk.WRITES, "websocket-raw"),
+    Route(_at(rf"{_IN_SESSION}/websocket"), {"GET": _websocket}, Risk.WRITES, "websocket"),
+    _down("xhr", "POST", Risk.WRITES),
+    _down("xhr_streaming", "POST", Risk.WRITES),
+    _down("eventsource", "GET", Risk.READS),
+    _down("htmlfile", "GET", Risk.EMBEDS, legacy=True),
+    _down("jsonp", "GET", Risk.EMBEDS, legacy=True),
+    Route(_at(rf"{_IN_SESSION}/xhr_send"), {"POST": _send, "OPTIONS": _preflight("POST")}, Risk.WRITES),
+    Route(
+        _at(rf"{_IN_SESSION}/jsonp_send"),
+        {"POST": _send_form},
+        Risk.WRITES,
+        "jsonp-polling",
+        legacy=True,
+        cors=False,
+    ),
+)
+
+
+async def serve(server: Server, exchange: Exchange) -> None:
+    """Answer one request to an address below the mount's prefix."""
+    cors: dict[str, str] = {}
+    try:
+        route, names = _route(server, exchange.request)
+        admitted = server.gate.admit(exchange.request, route.risk)
+        if route.cors:
+            cors = admitted
+        await route.methods[exchange.request.method](Visit(server, exchange, names, cors))
+    except Refused as fault:
+        headers = {**PLAIN, **NO_SNIFFING, **cors}
+        if retry := fault.details.get("retry"):
+            headers["Retry-After"] = str(retry)
+        await exchange.answer(Answer(fault.status, f"{fault.reason}\n".encode(), headers))
+    except WrongMethod as wrong:
+        await exchange.answer(Answer(405, b"", {"Allow": ", ".join(wrong.allowed), **NO_SNIFFING}))
+    except Gone:
+        pass  # nobody is left to be answered
+
+
+class WrongMethod(Exception):
+    """The address takes other methods."""
+
+    def __init__(self, allowed: Collection[str]) -> None:
+        """Keep the methods that it does take."""
+        super().__init__()
+        self.allowed = allowed
+
+
+def _route(server: Server, request: Request) -> tuple[Route, dict[str, str]]:
+    """Find the address in the table. Raises Missing or WrongMethod."""
+    options = server.options
+    for route in ROUTES:
+        if found := route.path.fullmatch(request.tail):
+            if (route.legacy and not options.legacy) or (route.transport and not options.offers(route.transport)):
+                break
+            if request.method not in route.methods:
+                raise WrongMethod(route.methods)
+            return route, found.groupdict()
+    raise Missing("there is nothing at this address")

@@ -1,0 +1,169 @@
+"""Who may come in: which pages, seen through which proxies, under which session names.
+
+A browser sends cookies to any server that a page names, so a server that asks nobody lets every page on the web speak
+in its users' names (cross-site WebSocket hijacking). What is asked depends on what a page can do with the answer:
+
+POST and WebSocket   `Origin` must be allowed. Without one, a cookie is refused: a browser would have sent an Origin.
+GET by script        `Origin` must be allowed if there is one (browsers send none with a GET to the same origin).
+GET by a script tag  jsonp and htmlfile: anybody's page may embed the answer, so the page must be known: by `Origin`,
+or an iframe         `Sec-Fetch-Site: same-origin`, or a `Referer` of an allowed origin.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from enum import Enum, auto
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from hybridws.errors import Forbidden
+from hybridws.options import ANY_ORIGIN, ANY_ORIGIN_WITH_CREDENTIALS, Options
+
+if TYPE_CHECKING:
+    from hybridws.exchange import Request
+
+log = logging.getLogger("hybridws")
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_MAX_LOGGED: Final = 200
+"""Characters of a header that a log line repeats."""
+
+
+class Risk(Enum):
+    """How a request could be made by a page that is not allowed to (see the file's head)."""
+
+    WRITES = auto()
+    READS = auto()
+    EMBEDS = auto()
+
+
+def new_id() -> str:
+    """Make the name of a session: 128 random bits."""
+    return secrets.token_urlsafe(16)
+
+
+def origin_of(url: str) -> str | None:
+    """Return the origin of a URL (RFC 6454 §4) in its one normal form, or None if it has none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + ("" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}")
+
+
+class Gate:
+    """Decides by origin, and says what the browser may be told (CORS)."""
+
+    __slots__ = ("_allowed", "_any", "_credentials", "_proxies", "_public")
+
+    def __init__(self, options: Options) -> None:
+        """Read the options once. Raises ValueError for what is no origin or no network; warns of what is unsafe."""
+        self._any = isinstance(options.origins, str)
+        self._credentials = options.origins != ANY_ORIGIN
+        self._allowed: Final[set[str]] = set()
+        if options.origins is not None and not isinstance(options.origins, str):
+            for text in options.origins:
+                origin = origin_of(text)
+                if origin is None or text.rstrip("/").count("/") != 2:  # noqa: PLR2004 - scheme://host
+                    raise ValueError(f"{text!r} is no origin: write scheme://host or scheme://host:port")
+                self._allowed.add(origin)
+        self._public = origin_of(options.public_url) if options.public_url else None
+        if options.public_url and not self._public:
+            raise ValueError(f"public_url {options.public_url!r} has no scheme and host")
+        self._proxies = [ip_network(text) for text in options.trusted_proxies]
+        if options.origins == ANY_ORIGIN_WITH_CREDENTIALS:
+            log.warning("hybridws lets pages of ANY origin act with their visitors' cookies: for test servers only")
+
+    def admit(self, request: Request, risk: Risk) -> dict[str, str]:
+        """Let a request in, and return the CORS headers of its answer. Raises Forbidden."""
+        origin = request.headers.get("Origin")
+        if self._any:
+            return self._cors(origin)
+        own = self.own_origin(request)
+        if origin is not None:
+            if not self._allows(origin, own):
+                self._refuse("Origin", origin, own)
+            return self._cors(origin)
+        if risk is Risk.WRITES:
+            if request.headers.get("Cookie"):
+                self._refuse("Origin", "", own)
+        elif request.headers.get("Sec-Fetch-Site") == "cross-site":
+            self._refuse("Sec-Fetch-Site", "cross-site", own)
+        elif risk is Risk.EMBEDS and request.headers.get("Sec-Fetch-Site") != "same-origin":
+            referer = request.headers.get("Referer", "")
+            if not self._allows(origin_of(referer) or "", own):
+                self._refuse("Referer", referer, own)
+        return {"Vary": "Origin"}
+
+    def ancestors(self) -> str | None:
+        """Return the pages that may frame ours, as a value of `frame-ancestors` (CSP); None is any."""
+        if self._any and self._credentials:
+            return None
+        return " ".join(["'self'", *sorted(self._allowed)])
+
+    def own_origin(self, request: Request) -> str:
+        """Return the origin that the browser believes to speak to; empty if the request does not tell."""
+        if self._public:
+            return self._public
+        scheme, host = request.scheme, request.headers.get("Host", "")
+        if self._trusts(request.remote):
+            said = _forwarded(request)
+            scheme, host = said.get("proto", scheme), said.get("host", host)
+        return origin_of(f"{scheme}://{host}") or ""
+
+    def _trusts(self, remote: str) -> bool:
+        if not self._proxies or not remote:
+            return False
+        try:
+            address = ip_address(remote)
+        except ValueError:
+            return False
+        return any(address in network for network in self._proxies)
+
+    def _allows(self, origin: str, own: str) -> bool:
+        """Compare exactly: an Origin header has one normal form, and whatever is written otherwise is refused."""
+        return bool(origin) and (origin == own or origin in self._allowed)
+
+    def _cors(self, origin: str | None) -> dict[str, str]:
+        if not self._credentials or (self._any and origin is None):
+            return {"Access-Control-Allow-Origin": "*", "Vary": "Origin"}
+        if origin is None:
+            return {"Vary": "Origin"}
+        return {
+            "Access-Control-Allow-Origin": origin,
+            "Access-Control-Allow-Credentials": "true",
+            "Vary": "Origin",
+        }
+
+    def _refuse(self, header: str, value: str, own: str) -> None:
+        log.warning(
+            "refused: %s %r is not this server's own origin %r; allow it with origins=[...], or, behind a proxy that "
+            "rewrites Host, set public_url or trusted_proxies",
+            header,
+            value[:_MAX_LOGGED],
+            own,
+        )
+        raise Forbidden(
+            f"{header} {value[:_MAX_LOGGED]!r} may not connect here" if value else f"a cookie without {header}"
+        )
+
+
+def _forwarded(request: Request) -> dict[str, str]:
+    """Read what the nearest proxy says of scheme and host: Forwarded (RFC 7239) first, then X-Forwarded-*."""
+    said: dict[str, str] = {}
+    if forwarded := request.headers.get("Forwarded"):
+        for pair in forwarded.split(",")[-1].split(";"):
+            name, _, value = pair.strip().partition("=")
+            said[name.lower()] = value.strip('"')
+        return said
+    if proto := request.headers.get("X-Forwarded-Proto"):
+        said["proto"] = proto.split(",")[-1].strip()
+    if host := request.headers.get("X-Forwarded-Host"):
+        said["host"] = host.split(",")[-1].strip()
+    return said

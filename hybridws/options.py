@@ -1,0 +1,125 @@
+"""Every number that can be set, with its unit and the reason for its default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal
+
+ANY_ORIGIN: Final = "*"
+"""Pages of any origin may connect, but never with cookies (no `Access-Control-Allow-Credentials`)."""
+
+ANY_ORIGIN_WITH_CREDENTIALS: Final = "any origin, with credentials"
+"""Pages of any origin may connect *as the user whose cookies the browser holds*. For public test servers only."""
+
+Origins = Collection[str] | Literal["*", "any origin, with credentials"] | None
+
+SOCKJS_TRANSPORTS: Final = ("websocket", "xhr-streaming", "eventsource", "xhr-polling")
+LEGACY_TRANSPORTS: Final = ("htmlfile", "jsonp-polling")
+RAW_TRANSPORTS: Final = ("websocket-raw",)
+TRANSPORTS: Final = SOCKJS_TRANSPORTS + LEGACY_TRANSPORTS + RAW_TRANSPORTS
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a mount may be told. Times are in seconds, sizes in bytes."""
+
+    # Who may come in
+    origins: Origins = None
+    """Pages that may connect: None is the page's own origin, else exact origins (`https://example.org`)."""
+    public_url: str | None = None
+    """The scheme and host that browsers see, when a proxy in front rewrites `Host`."""
+    trusted_proxies: Collection[str] = ()
+    """Addresses or networks whose `Forwarded` and `X-Forwarded-*` headers are believed."""
+
+    # What is offered
+    transports: Collection[str] | None = None
+    """The transports on offer, by SockJS's names; None is all of them (the legacy ones only with `legacy`)."""
+    legacy: bool = False
+    """Offer htmlfile, jsonp-polling and the iframe page: script tags and frames, for browsers of before 2012."""
+    payload: Literal["text", "json"] = "text"
+    """`json`: text from a client that can carry only text is parsed, so that the application sees values."""
+    subprotocols: Collection[str] = ()
+    """WebSocket subprotocols in order of preference (RFC 6455 §1.9); exactly one is chosen."""
+    compress: bool = False
+    """permessage-deflate (RFC 7692): about 116 KiB a connection and 5 µs a message, so off unless wanted."""
+    jsessionid: bool | Callable[[Any], str] = False
+    """Set the cookie JSESSIONID, for balancers that stick by it; a function gives its value for a request."""
+    sockjs_url: str | None = None
+    """The script that the iframe page loads; None is the copy of sockjs-client 1.6.1 that the mount serves."""
+
+    # Limits of one message and one batch
+    max_message: int = 256 * KIB
+    """One message as encoded: what a buffer of 1 MiB holds four of."""
+    max_batch: int = MIB + 4 * KIB
+    """One body or WebSocket frame: a full `buffer` and its framing."""
+    max_packets: int = 10_000
+    """Packets in one batch: keeps the loop's pause for one body in the tens of milliseconds."""
+    max_depth: int = 32
+    """Nesting of a JSON value: parsers recurse, and a stack that overflows ends the process."""
+    max_elements: int = 10_000
+    """Items in all the lists and maps of one value: 1 MiB of `[]` would otherwise become 64 MB of objects."""
+
+    # What is kept
+    buffer: int = MIB
+    """Unconfirmed messages each way, each counted as its bytes + 64 (about what Python adds)."""
+    chunk: int = 64 * KIB
+    """Bytes given to the network in one go; a link that takes none of them for long is dead, a slow one takes some."""
+    send_timeout: float = 120.0
+    """`send` waits so long for room, then raises `Stalled`: two peers that only send would wait for ever."""
+    slow_grace: float = 5.0
+    """A broadcast may hold the buffer over full for so long; over twice full ends the session at once."""
+
+    # Times of a session
+    heartbeat_delay: float = 25.0
+    """An idle transport is sent a heartbeat: below the 30 s after which some balancers cut."""
+    disconnect_delay: float = 5.0
+    """A session without a receiver lives so long (SockJS's own default)."""
+    pong_timeout: float = 10.0
+    """A WebSocket that brings nothing at all for so long after a heartbeat has left is dropped."""
+    close_timeout: float = 10.0
+    """A close that the client does not answer is waited for so long."""
+    handler_grace: float = 10.0
+    """A handler may use so long for its `finally` after its session ended, then it is cancelled."""
+
+    # Times and sizes of a request
+    response_limit: int = 128 * KIB
+    """A stream ends after so many bytes: a browser keeps the whole response in memory (SockJS's default)."""
+    body_grace: float = 10.0
+    """A request's body may take so long at any speed ..."""
+    body_rate: int = KIB
+    """... and must come with so many bytes per second on average from then on, or is answered with 408."""
+    max_sends: int = 4
+    """POSTs of one session that may wait for room at once; one more is answered with 429."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, with the name and value of what is wrong (ValueError)."""
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+                raise ValueError(f"{name} must be a number above 0, not {value!r}")
+        if not self.max_message <= self.max_batch <= 2 * self.buffer:
+            raise ValueError(
+                "max_message <= max_batch <= 2 * buffer must hold, but they are "
+                f"{self.max_message}, {self.max_batch} and 2 * {self.buffer}: raise max_batch and buffer too"
+            )
+        if unknown := set(self.transports or ()) - set(TRANSPORTS):
+            raise ValueError(f"unknown transports {sorted(unknown)}; there are {', '.join(TRANSPORTS)}")
+        if (asked := set(self.transports or ()) & set(LEGACY_TRANSPORTS)) and not self.legacy:
+            raise ValueError(f"{sorted(asked)} are offered only with legacy=True")
+        if self.payload not in ("text", "json"):
+            raise ValueError(f'payload must be "text" or "json", not {self.payload!r}')
+        if isinstance(self.origins, str) and self.origins not in (ANY_ORIGIN, ANY_ORIGIN_WITH_CREDENTIALS):
+            raise ValueError(f"origins must be a list of origins, not the text {self.origins!r}")
+
+    def offers(self, transport: str) -> bool:
+        """Tell whether a transport of this name is on offer."""
+        if self.transports is not None:
+            return transport in self.transports
+        return self.legacy or transport not in LEGACY_TRANSPORTS
+
+
+_POSITIVE: Final = tuple(field.name for field in fields(Options) if field.type in ("int", "float"))

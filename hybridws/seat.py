@@ -1,0 +1,143 @@
+"""A transport's place in a session, and the bell that wakes it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hybridws.core.codec import Frame
+    from hybridws.core.link import Lane
+    from hybridws.session import Session
+
+
+@dataclass(slots=True)
+class Stay:
+    """One stretch of a session's life over one transport; times are in seconds since the epoch."""
+
+    name: str
+    since: float
+    until: float | None = None
+    reason: str = ""
+    """Why it ended; empty while it goes on."""
+
+
+class Bell:
+    """What a coroutine waits at: `ring` wakes it, and a ring that nobody waited for is not lost."""
+
+    __slots__ = ("_rung", "_waiter")
+
+    def __init__(self) -> None:
+        """Make a bell that has not rung."""
+        self._rung = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def ring(self) -> None:
+        """Wake the waiter, or let the next one pass at once."""
+        self._rung = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self) -> None:
+        """Wait for a ring. Cancelling is safe."""
+        if not self._rung:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        self._rung = False
+
+
+class Seat:
+    """A transport's place in a session: from `Session.attach` until `leave`, `cut`, or another takes it."""
+
+    __slots__ = (
+        "_session",
+        "asked",
+        "asked_at",
+        "beat",
+        "heard",
+        "lane",
+        "name",
+        "probe",
+        "quiet_since",
+        "sent",
+        "wake",
+        "writing",
+    )
+
+    def __init__(self, session: Session, name: str, lane: Lane, wake: Callable[[], None]) -> None:
+        """Take the place of a transport called `name`; `wake` is called when it should look at its seat again."""
+        self._session: Session | None = session
+        self.name = name
+        self.lane = lane
+        self.wake = wake
+        self.probe: Callable[[], bool] | None = None
+        """Asked at each tick whether the connection is gone, where nothing else would tell."""
+        self.beat = False
+        """A heartbeat is due; the transport writes one and sets this to False."""
+        self.sent = True
+        """Something was written since the last tick."""
+        self.heard = True
+        """Something came since the last tick."""
+        self.asked = False
+        """A sign of life was asked for, and the question has left."""
+        self.asked_at: float | None = None
+        self.writing = False
+        """The network has not taken over yet what was written last."""
+        self.quiet_since = 0.0
+
+    def __repr__(self) -> str:
+        """Tell whose seat it is."""
+        return f"<Seat {self.name} of {self._session!r}>"
+
+    @property
+    def over(self) -> bool:
+        """Whether the transport has nothing to do here any more."""
+        return self._session is None
+
+    def pending(self) -> list[Frame]:
+        """Return the frames that this transport has not written yet."""
+        return self._session.link.pending(self.lane) if self._session else []
+
+    def wrote(self, frame: Frame) -> None:
+        """Note that this frame is being written now."""
+        self.sent = self.writing = True
+        if self._session:
+            self._session.link.wrote(self.lane, frame.packets)
+
+    def delivered(self) -> None:
+        """Note that the network has taken over all that was written."""
+        self.writing = False
+        if self._session:
+            self._session.delivered(self)
+
+    def leave(self, reason: str) -> None:
+        """End in order: the response is complete and the client will come back with the next one."""
+        if self._session:
+            self._session.detach(self, reason)
+
+    def cut(self, reason: str) -> None:
+        """End because the connection broke; what was on its way may not have arrived."""
+        if self._session:
+            self._session.cut(self, reason)
+
+    def close(self, code: int, reason: str) -> None:
+        """End because the client said so: the whole session ends."""
+        if self._session:
+            self._session.left(code, reason)
+
+    @property
+    def finished(self) -> bool:
+        """Whether this transport has written all that will ever be said, the close included."""
+        link = self._session.link if self._session else None
+        return link is None or (link.said is not None and self.lane.written >= link.outbox.last)
+
+    def release(self) -> None:
+        """Lose the place; the transport is woken and finds `over`."""
+        self._session = None
+        self.wake()

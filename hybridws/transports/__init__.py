@@ -1,0 +1,1 @@
+"""What moves packets between a session and one HTTP exchange or WebSocket."""

@@ -1,0 +1,89 @@
+"""What all tests share: a server on a real socket, the seed of the run, and a look for what was left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+
+from hybridws.aiohttp import mount
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from hybridws import Server, Session
+
+SEED = int(os.environ.get("HYBRIDWS_TEST_SEED") or random.SystemRandom().randrange(10**6))
+"""Chooses the sample of every large table; HYBRIDWS_TEST_SEED=n makes a run choose the same again."""
+
+os.environ["HYBRIDWS_TEST_SEED"] = str(SEED)  # so that all of xdist's workers choose the same sample
+
+SETTLE = 5.0
+"""Seconds that tasks and sessions may take to end after a test."""
+
+
+def pytest_report_header() -> str:
+    """Print the seed, so that a failing sample can be run again."""
+    return f"sample seed: HYBRIDWS_TEST_SEED={SEED}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run a sample of the tests marked `matrix`: one in `n`, by the seed; all with HYBRIDWS_TEST_ALL=1."""
+    if os.environ.get("HYBRIDWS_TEST_ALL"):
+        return
+    chosen: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    for item in items:
+        mark = item.get_closest_marker("matrix")
+        one_in = mark.kwargs.get("one_in", 4) if mark else 1
+        keep = random.Random(f"{SEED} {item.nodeid}").randrange(one_in) == 0
+        (chosen if keep else left_out).append(item)
+    items[:] = chosen
+    config.hook.pytest_deselected(items=left_out)
+
+
+class Site:
+    """One application on a real socket, run as in production: `AppRunner` with its default settings."""
+
+    def __init__(self, runner: web.AppRunner, url: str) -> None:
+        """Keep what was started."""
+        self.runner = runner
+        self.url = url
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[..., object]]:
+    """Start applications: `url = await serve(app)` is `http://127.0.0.1:port`; all end with the test."""
+    runners: list[web.AppRunner] = []
+
+    async def start(app: web.Application, **runner_options: object) -> str:
+        runner = web.AppRunner(app, **runner_options)  # type: ignore[arg-type]
+        await runner.setup()
+        runners.append(runner)
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        return f"http://{host}:{port}"
+
+    yield start
+    for runner in runners:
+        await runner.cleanup()
+
+
+@pytest.fixture(autouse=True)
+async def nothing_left(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
+    """Fail a test that leaves a task behind, or at which anything logged an error that the test does not expect."""
+    before = asyncio.all_tasks()
+    yield
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    if left:
+        _, left = await asyncio.wait(left, timeout=SETTLE)
+    assert not left, f"tasks were left behind: {left}"
+    if not request.node.get_closest_marker("logs_errors"):
+        errors = [record for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
+        assert not errors, f"errors were logged: {[record.getMessage() for record in errors]}"

@@ -1,0 +1,39 @@
+"""Hatchling's build hook: puts static/ and examples/ into the wheel, below hybridws/_data.
+
+It names file by file, where `force-include` of whole folders would take node_modules with them; and an editable
+install, which finds both in the checkout, gets no copies that grow old.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hatchling.builders.config import BuilderConfig
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+FOLDERS = ("static", "examples")
+LEFT_OUT = {"node_modules", "__pycache__", "test"}
+
+
+class Data(BuildHookInterface[BuilderConfig]):
+    """Adds the folders that the package reads at run time (hybridws/assets.py finds them)."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, object]) -> None:
+        """Name each file, and its place in the wheel, before the wheel is built."""
+        if version == "editable":
+            return
+        places = build_data["force_include"]
+        if not isinstance(places, dict):
+            raise TypeError(f"hatchling changed: force_include is {places!r}")
+        root = Path(self.root)
+        for name in FOLDERS:
+            if not (root / name).is_dir():
+                raise FileNotFoundError(f"{name}/ is missing in {root}: a wheel without it would not work")
+            for folder, children, files in os.walk(root / name):
+                children[:] = sorted(child for child in children if child not in LEFT_OUT and child[0] != ".")
+                for file in sorted(files):
+                    source = Path(folder, file)
+                    places[str(source)] = f"hybridws/_data/{source.relative_to(root).as_posix()}"
