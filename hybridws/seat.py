@@ -1,8 +1,9 @@
-"""A transport's place in a session, and the bell that wakes it."""
+"""A transport's place in a session, the bell that wakes it, and the line of those who wait to send."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,44 @@ class Bell:
             finally:
                 self._waiter = None
         self._rung = False
+
+
+class Line:
+    """Callers that wait for room, first come, first served."""
+
+    __slots__ = ("_turns",)
+
+    def __init__(self) -> None:
+        """Start with nobody waiting."""
+        self._turns: deque[asyncio.Future[None]] = deque()
+
+    def __len__(self) -> int:
+        """Count those who wait."""
+        return len(self._turns)
+
+    async def wait(self, has_room: Callable[[], bool]) -> None:
+        """Wait for one's turn. Cancelling is safe: the turn passes to the next.
+
+        The caller must use its turn before it awaits anything else: the one after it is called at once, but runs later.
+        """
+        turn = asyncio.get_running_loop().create_future()
+        self._turns.append(turn)
+        try:
+            await turn
+        finally:
+            self._turns.remove(turn)
+            self.call(has_room)
+
+    def call(self, has_room: Callable[[], bool]) -> None:
+        """Let the first go on if there is room."""
+        if self._turns and not self._turns[0].done() and has_room():
+            self._turns[0].set_result(None)
+
+    def dismiss(self, error: Exception) -> None:
+        """Let everybody fail with this error."""
+        for turn in self._turns:
+            if not turn.done():
+                turn.set_exception(error)
 
 
 class Seat:

@@ -15,7 +15,8 @@ from hybridws.core import codes
 from hybridws.core.link import WAITING, State
 from hybridws.core.packets import Message
 from hybridws.errors import BufferFull, SessionClosed, Stalled
-from hybridws.seat import Bell, Seat, Stay
+from hybridws.seat import Bell, Line, Seat, Stay
+from hybridws.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,15 +57,13 @@ class Session:
         "_bell",
         "_clock",
         "_done",
-        "_full_since",
         "_inbox",
+        "_line",
         "_reader",
         "_room_bells",
-        "_senders",
-        "_stuck",
+        "_upkeep",
+        "attaches",
         "closed",
-        "detached_at",
-        "ended_at",
         "handler",
         "id",
         "link",
@@ -96,17 +95,16 @@ class Session:
         """The transports so far, the newest last, each with its times and why it ended (the last 32)."""
         self.seat: Seat | None = None
         self.handler: asyncio.Task[None] | None = None
-        self.detached_at: float | None = None
-        self.ended_at: float | None = None
+        self.attaches = 0
+        """How often a transport has attached."""
         self.slow = False
         """The buffer has been full for `slow_grace` seconds: a broadcast will not wait for this client."""
-        self._full_since: float | None = None
-        self._stuck: tuple[int, float] | None = None  # confirmed so far, and since when no more than that
+        self._upkeep = Upkeep()
         self._clock = clock
         self._inbox: deque[tuple[Packet, int]] = deque()
         self._bell = Bell()
         self._reader: asyncio.Task[Any] | None = None
-        self._senders: deque[asyncio.Future[None]] = deque()
+        self._line = Line()
         self._room_bells: list[Bell] = []
         self._at_end: dict[Callable[[Session], None], None] = {}
         self._done: asyncio.Event | None = None
@@ -161,8 +159,8 @@ class Session:
         if self.closed:
             raise self._closed_error()
         words = self.link.codec.dumps(Message(message), self.link.options)
-        if self.link.full or self._senders:
-            await self._wait_for_room()
+        if self.link.full or self._line:
+            await self._line.wait(self._has_room)
         self.post(words)
 
     def send_nowait(self, message: object) -> None:
@@ -170,7 +168,7 @@ class Session:
         if self.closed:
             raise self._closed_error()
         words = self.link.codec.dumps(Message(message), self.link.options)
-        if self.link.full or self._senders:
+        if self.link.full or self._line:
             raise BufferFull(
                 f"{self.link.outbox.size} bytes wait for the client, and the buffer is {self.link.options.buffer}"
             )
@@ -206,19 +204,17 @@ class Session:
 
     # ── waiting for room, either way ──────────────────────────────────────────────────────────────────────────────
 
-    async def _wait_for_room(self) -> None:
-        turn = asyncio.get_running_loop().create_future()
-        self._senders.append(turn)
-        try:
-            await turn
-        finally:
-            self._senders.remove(turn)
-            self._call_sender()
+    def _has_room(self) -> bool:
+        return not self.link.full
 
-    def _call_sender(self) -> None:
-        """Let the first of the waiting senders go on; it posts before another is called, so order holds."""
-        if self._senders and not self._senders[0].done() and not self.link.full:
-            self._senders[0].set_result(None)
+    def stall(self) -> None:
+        """Send everybody away who waits to send: the client has taken nothing for too long."""
+        self._line.dismiss(Stalled(f"the client took nothing for {self.link.options.send_timeout:g} s (send_timeout)"))
+
+    @property
+    def senders(self) -> int:
+        """How many calls of `send` wait for room."""
+        return len(self._line)
 
     def _closed_error(self) -> SessionClosed:
         code, reason, _ = self.closed or Closed(codes.NORMAL, "", "local")
@@ -264,7 +260,7 @@ class Session:
         seat = Seat(self, name, self.link.lane(), wake)
         self._vacate("superseded")
         self.seat = seat
-        self.detached_at = None
+        self.attaches += 1
         if self.transports and self.transports[-1].name == name:
             self.transports[-1].until, self.transports[-1].reason = None, ""
         else:
@@ -282,8 +278,7 @@ class Session:
     def delivered(self, seat: Seat) -> None:
         """Note that the network took what a transport wrote: where nobody acks, that is all one will ever know."""
         self.link.presume(seat.lane)
-        if self._senders:
-            self._call_sender()
+        self._line.call(self._has_room)
         if self.closed and seat.finished and not self.link.codec.numbered:
             self._finish()
 
@@ -321,9 +316,7 @@ class Session:
             self.closed = closed
             if tell:
                 self.link.close(closed.code, closed.reason)
-            for turn in self._senders:
-                if not turn.done():
-                    turn.set_exception(self._closed_error())
+            self._line.dismiss(self._closed_error())
             callbacks, self._at_end = self._at_end, {}
             for callback in callbacks:
                 callback(self)
@@ -333,8 +326,7 @@ class Session:
             if self.seat:
                 self.seat.wake()
         if not tell:
-            self._finish()
-            self._vacate(closed.reason or f"closed with {closed.code}")
+            self.give_up(closed.reason or f"closed with {closed.code}")
 
     def abort(self, code: int, reason: str) -> None:
         """End the session now, for what its client did: what was not confirmed is dropped, and it is told at once."""
@@ -342,85 +334,21 @@ class Session:
             self.link.abandon()
             self.end(Closed(code, reason, "network"))
 
+    def give_up(self, reason: str) -> None:
+        """Stop waiting for the client to learn of the end."""
+        self._finish()
+        self._vacate(reason)
+
     def _finish(self) -> None:
         """Note that the client knows of the end, or never will."""
         self.link.end()
         if self._done:
             self._done.set()
 
-    # ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
     def tick(self, now: float) -> None:
-        """Do what is due at `now` (monotonic seconds): heartbeats, dead connections, waits that were too long."""
-        options = self.link.options
-        if self.seat:
-            self._tick_seat(self.seat, now)
-        elif self.detached_at is None:
-            self.detached_at = now
-        elif self.closed is None and now - self.detached_at >= options.disconnect_delay:
-            self.lose(codes.ABNORMAL, f"no receiver for {options.disconnect_delay:g} s")
-        self._tick_buffer(now)
-        if self.closed:
-            if self.ended_at is None:
-                self.ended_at = now
-            if now - self.ended_at >= options.handler_grace and self.handler and not self.handler.done():
-                self.handler.cancel(f"handler_grace of {options.handler_grace:g} s after the session's end is over")
-            if now - self.ended_at >= options.close_timeout and self.link.state is not State.CLOSED:
-                self._finish()
-                self._vacate(f"the client did not answer the close for {options.close_timeout:g} s")
-
-    def _tick_seat(self, seat: Seat, now: float) -> None:
-        options = self.link.options
-        if seat.probe and seat.probe():
-            seat.cut("the client has gone")
-            return
-        if seat.heard:
-            seat.heard = seat.asked = False
-            seat.asked_at = None
-        elif seat.asked and seat.asked_at is None:
-            seat.asked_at = now
-        elif seat.asked_at is not None and not self.crowded and now - seat.asked_at >= options.pong_timeout:
-            seat.cut(f"no sign of life for {options.pong_timeout:g} s after a heartbeat")
-            return
-        if seat.sent:
-            seat.sent = False
-            seat.quiet_since = now
-        elif seat.writing:
-            # A slow link takes one piece after another and is left alone; this one has taken nothing.
-            if now - seat.quiet_since >= options.heartbeat_delay + options.pong_timeout:
-                seat.cut("the network takes nothing any more")
-        elif now - seat.quiet_since >= options.heartbeat_delay:
-            seat.quiet_since = now
-            seat.beat = True
-            seat.wake()
-
-    def _tick_buffer(self, now: float) -> None:
-        """Note who takes too little, and end the wait of senders that have waited too long."""
-        options = self.link.options
-        if not self.link.full:
-            self._full_since = self._stuck = None
-            self.slow = False
-            return
-        if self._full_since is None:
-            self._full_since = now
-        self.slow = now - self._full_since >= options.slow_grace
-        confirmed = self.link.outbox.confirmed
-        if not self._senders:
-            self._stuck = None
-        elif self._stuck is None or self._stuck[0] != confirmed:
-            self._stuck = (confirmed, now)
-        elif now - self._stuck[1] >= options.send_timeout:
-            stalled = Stalled(f"the client took nothing for {options.send_timeout:g} s (send_timeout)")
-            for turn in self._senders:
-                if not turn.done():
-                    turn.set_exception(stalled)
+        """Do what is due at `now` (monotonic seconds); the server calls this for every session, now and then."""
+        self._upkeep.tick(self, now)
 
     def forgettable(self, now: float) -> bool:
-        """Tell whether nothing is left to do: nobody is here, the handler has returned, late comers had their time."""
-        return (
-            self.link.state is State.CLOSED
-            and self.seat is None
-            and (self.handler is None or self.handler.done())
-            and self.ended_at is not None
-            and now - self.ended_at >= self.link.options.disconnect_delay
-        )
+        """Tell whether nothing is left to do here and late comers have had their time."""
+        return self._upkeep.forgettable(self, now)

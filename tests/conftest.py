@@ -11,12 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from hybridws.aiohttp import mount
-
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
-
-    from hybridws import Server, Session
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 SEED = int(os.environ.get("HYBRIDWS_TEST_SEED") or random.SystemRandom().randrange(10**6))
 """Chooses the sample of every large table; HYBRIDWS_TEST_SEED=n makes a run choose the same again."""
@@ -47,18 +43,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=left_out)
 
 
-class Site:
-    """One application on a real socket, run as in production: `AppRunner` with its default settings."""
-
-    def __init__(self, runner: web.AppRunner, url: str) -> None:
-        """Keep what was started."""
-        self.runner = runner
-        self.url = url
-
-
 @pytest.fixture
-async def serve() -> AsyncIterator[Callable[..., object]]:
-    """Start applications: `url = await serve(app)` is `http://127.0.0.1:port`; all end with the test."""
+async def serve() -> AsyncIterator[Callable[..., Awaitable[str]]]:
+    """Start applications as production does; `await serve(app)` is their address, `http://127.0.0.1:port`.
+
+    It is aiohttp's `AppRunner` on a real socket, with its default settings unless others are given; all end with the
+    test. (aiohttp's TestServer cancels handlers whose client has left, which no default server does.)
+    """
     runners: list[web.AppRunner] = []
 
     async def start(app: web.Application, **runner_options: object) -> str:

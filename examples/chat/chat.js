@@ -490,12 +490,12 @@ function drawTitle() {
 // ---- What the visitor does.
 
 const text = $("text");
-let typingSaid = 0; // when we last said so (performance.now), 0 when we said it is over
+let typingSaid = null; // when we last said so (ms of performance.now); null: that we are not
 
 function typing(on) {
   const now = performance.now();
-  if (on ? now - typingSaid < TYPING_EVERY : !typingSaid) return;
-  typingSaid = on ? now : 0;
+  if (on ? typingSaid !== null && now - typingSaid < TYPING_EVERY : typingSaid === null) return;
+  typingSaid = on ? now : null;
   if (joined) send({ do: "typing", on });
 }
 
@@ -515,7 +515,7 @@ $("composer").addEventListener("submit", (event) => {
   event.preventDefault();
   const said = text.value.trim();
   if (said) say(said);
-  typingSaid = 0; // the message itself says that typing is over
+  typingSaid = null; // the message itself says that typing is over
   text.value = $("left").textContent = "";
   text.focus();
 });

@@ -64,7 +64,7 @@ HEADERS: Final = {
 }
 
 
-class Refused(Exception):
+class Sorry(Exception):
     """What a guest asked for cannot be done; the text is for the guest to read."""
 
 
@@ -76,10 +76,10 @@ class Guest:
         self.session = session
         self.id = secrets.token_hex(6)
         self.name = "somebody"
-        self.room: Room | None = None
+        self.room: ChatRoom | None = None
 
 
-class Room:
+class ChatRoom:
     """The guests of one room, and what they said last."""
 
     def __init__(self, name: str, server: Server) -> None:
@@ -133,21 +133,21 @@ class Chat:
     def __init__(self, server: Server) -> None:
         """Open the rooms that are always there."""
         self._server = server
-        self._rooms = {name: Room(name, server) for name in ROOMS}
+        self._rooms = {name: ChatRoom(name, server) for name in ROOMS}
         self._news: asyncio.TimerHandle | None = None
 
     def rooms(self) -> list[dict[str, object]]:
         """Return the names of the rooms, and how many people are in each."""
         return [{"name": room.name, "people": len(room.people())} for room in self._rooms.values()]
 
-    def room(self, name: str) -> Room:
-        """Return the room of this name, which is made if there is none. Raises Refused if it is full, or all are."""
+    def room(self, name: str) -> ChatRoom:
+        """Return the room of this name, which is made if there is none. Raises Sorry if it is full, or all are."""
         room = self._rooms.get(name) or self._make(name)
         if len(room.guests) >= MAX_GUESTS:
-            raise Refused(f"{name} is full: it holds {MAX_GUESTS}.")
+            raise Sorry(f"{name} is full: it holds {MAX_GUESTS}.")
         return room
 
-    def enter(self, guest: Guest, room: Room) -> None:
+    def enter(self, guest: Guest, room: ChatRoom) -> None:
         """Bring a guest into a room."""
         room.enter(guest)
         self._spread()
@@ -158,14 +158,14 @@ class Chat:
             guest.room.leave(guest)
             self._spread()
 
-    def _make(self, name: str) -> Room:
+    def _make(self, name: str) -> ChatRoom:
         if len(self._rooms) >= MAX_ROOMS:
             empty = (room.name for room in self._rooms.values() if not room.guests and room.name not in ROOMS)
             oldest = next(empty, None)
             if oldest is None:
-                raise Refused(f"There are {MAX_ROOMS} rooms already, and somebody is in each.")
+                raise Sorry(f"There are {MAX_ROOMS} rooms already, and somebody is in each.")
             del self._rooms[oldest]
-        self._rooms[name] = Room(name, self._server)
+        self._rooms[name] = ChatRoom(name, self._server)
         return self._rooms[name]
 
     def _spread(self) -> None:
@@ -185,31 +185,31 @@ async def visit(session: Session, chat: Chat) -> None:
         async for message in session:
             try:
                 await obey(guest, message, chat)
-            except Refused as refusal:
+            except Sorry as refusal:
                 await session.send({"is": "error", "text": str(refusal)})
     finally:
         chat.leave(guest)
 
 
 async def obey(guest: Guest, message: Any, chat: Chat) -> None:  # noqa: ANN401 - any JSON value may come
-    """Do what one message asks for. Raises Refused."""
+    """Do what one message asks for. Raises Sorry."""
     match message, guest.room:
         case {"do": "join", "room": str(name), "name": str(called)}, _:
             name, called = clean(name, MAX_NAME, "room's name").lower(), clean(called, MAX_NAME, "name")
             await join(guest, name, called, message.get("key"), chat)
         case {"do": "say" | "typing" | "name"}, None:
-            raise Refused("Join a room first.")
-        case {"do": "say", "text": str(text)}, Room() as room:
+            raise Sorry("Join a room first.")
+        case {"do": "say", "text": str(text)}, ChatRoom() as room:
             room.say(guest, clean(text, MAX_TEXT, "message"), str(message.get("tag", "")))
-        case {"do": "typing", "on": bool(on)}, Room() as room:
+        case {"do": "typing", "on": bool(on)}, ChatRoom() as room:
             room.tell({"is": "typing", "who": guest.id, "on": on}, but=(guest.session,))
-        case {"do": "name", "name": str(called)}, Room() as room:
+        case {"do": "name", "name": str(called)}, ChatRoom() as room:
             guest.name = clean(called, MAX_NAME, "name")
             room.tell({"is": "here", "who": guest.id, "name": guest.name})
         case {"do": "join" | "say" | "typing" | "name" as what}, _:
-            raise Refused(f'"{what}" came without all that it needs; examples/README.md lists it.')
+            raise Sorry(f'"{what}" came without all that it needs; examples/README.md lists it.')
         case _:
-            raise Refused('Nobody here knows what to do with that; send an object such as {"do": "say", "text": "hi"}.')
+            raise Sorry('Nobody here knows what to do with that; send an object such as {"do": "say", "text": "hi"}.')
 
 
 async def join(guest: Guest, name: str, called: str, key: object, chat: Chat) -> None:
@@ -237,14 +237,14 @@ async def join(guest: Guest, name: str, called: str, key: object, chat: Chat) ->
 
 
 def clean(text: str, limit: int, what: str) -> str:
-    """Return the text without what cannot be seen. Raises Refused if that is empty or longer than `limit`."""
+    """Return the text without what cannot be seen. Raises Sorry if that is empty or longer than `limit`."""
     cleaned = UNSEEN.sub("", text).strip()
     if what != "message":
         cleaned = " ".join(cleaned.split())
     if not cleaned:
-        raise Refused(f"A {what} needs at least one character.")
+        raise Sorry(f"A {what} needs at least one character.")
     if len(cleaned) > limit:
-        raise Refused(f"A {what} has at most {limit} characters; this one has {len(cleaned)}.")
+        raise Sorry(f"A {what} has at most {limit} characters; this one has {len(cleaned)}.")
     return cleaned
 
 

@@ -1,0 +1,146 @@
+// Makes docs/img/*.png: the chat demo in Chromium and Firefox, on a desktop and a phone, light and dark.
+//
+//   node tools/screenshots.mjs [WORD]        only the pictures whose name holds the word, such as firefox or dark
+//
+// It starts the demo itself (python -m hybridws demo; PYTHON says which python, else .venv's) and ends it. Wants `npm ci` in tests/, Debian's chromium and firefox-esr (CHROMIUM and FIREFOX name others), and, for
+// pictures in the page's own first choice of letters, Debian's fonts-inter, fonts-jetbrains-mono, fonts-noto-color-emoji.
+
+import { spawn } from "node:child_process";
+import { mkdir } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+const top = new URL("../", import.meta.url);
+const puppeteer = createRequire(new URL("tests/package.json", top))("puppeteer-core");
+
+const IMAGES = new URL("docs/img/", top);
+const PATIENCE = 15_000; // ms for anything that should happen on a page
+const SCREENS = {
+  desktop: { width: 1280, height: 800, deviceScaleFactor: 1 },
+  phone: { width: 390, height: 844, deviceScaleFactor: 2 },
+};
+
+/** Per browser how it is started in a scheme. Firefox takes the scheme as a preference: 0 is dark, 1 is light. */
+const BROWSERS = {
+  chromium: {
+    // --no-sandbox: this also runs as root; the only page it opens is our own.
+    launch: () => ({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] }),
+    prepare: (page, scheme) => page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]),
+  },
+  firefox: {
+    launch: (scheme) => ({
+      browser: "firefox",
+      executablePath: process.env.FIREFOX ?? "/usr/bin/firefox-esr",
+      extraPrefsFirefox: { "layout.css.prefers-color-scheme.content-override": scheme === "dark" ? 0 : 1 },
+    }),
+    prepare: () => undefined,
+  },
+};
+
+/** One picture each: which browser, screen and transport, and what is opened before it is taken. */
+const PICTURES = [
+  { browser: "chromium", screen: "desktop", transport: "websocket" },
+  { browser: "firefox", screen: "desktop", transport: "eventsource" },
+  { browser: "chromium", screen: "phone", transport: "xhr-streaming" },
+  { browser: "firefox", screen: "phone", transport: "xhr-polling" },
+  { browser: "chromium", screen: "phone", transport: "jsonp-polling", open: "wire" },
+  { browser: "firefox", screen: "phone", transport: "websocket", open: "side" },
+];
+
+const YOU = "Mellow Heron";
+const TALK = [
+  ["Amber Wren", "Morning! The train's Wi-Fi blocks WebSocket again, so I am here over long polling."],
+  ["Brisk Hare", "Hotel here. It buffers streams, and I only noticed because the badge said so 🙂"],
+  [YOU, "Plain websocket at my desk. Three of us, three transports, one room."],
+  ["Amber Wren", "Watch this: I switch to eventsource while I type…"],
+  ["Amber Wren", "Done. Did you see me leave?"],
+  ["Brisk Hare", "No. Your messages simply went on."],
+  [YOU, "That is rather the point. The server has one coroutine for you:\nasync for message in session"],
+  ["Brisk Hare", "And in the workshop they are taking the proxy apart. Coming?"],
+];
+const TYPIST = "Amber Wren";
+
+async function startDemo() {
+  const python = process.env.PYTHON ?? fileURLToPath(new URL(".venv/bin/python", top));
+  const demo = spawn(python, ["-m", "hybridws", "demo", "--port", "0"], { cwd: fileURLToPath(top), stdio: ["ignore", "pipe", "inherit"] });
+  for await (const line of createInterface({ input: demo.stdout })) {
+    const address = line.match(/http:\/\/\S+/)?.[0];
+    if (address) return { address, end: () => demo.kill() };
+  }
+  throw new Error("the demo ended without saying where it is");
+}
+
+/** Open the chat in a tab of its own, under a name, and wait until it is in its room. */
+async function arrive(browser, address, { name, room, transport, viewport, prepare }) {
+  const page = await browser.newPage();
+  await prepare?.(page);
+  await page.setViewport(viewport);
+  await page.goto(`${new URL(`?transport=${transport}`, address)}#${room}`);
+  await until(page, (wanted) => document.documentElement.dataset.room === wanted, room);
+  await page.evaluate((called) => {
+    const field = document.getElementById("name");
+    field.value = called;
+    field.dispatchEvent(new Event("change", { bubbles: true }));
+  }, name);
+  return page;
+}
+
+/** Wait until something holds on a page. By a timer: a tab in the background draws no frames. */
+const until = (page, holds, ...values) => page.waitForFunction(holds, { timeout: PATIENCE, polling: 50 }, ...values);
+
+async function say(page, text) {
+  await page.evaluate((said) => {
+    document.getElementById("text").value = said;
+    document.getElementById("composer").requestSubmit();
+  }, text);
+  await hears(page, text);
+}
+
+const hears = (page, text) =>
+  until(page, (said) => [...document.querySelectorAll("#log li:not(.waiting) .said")].some((p) => p.textContent === said), text);
+
+async function takePicture(address, { browser: kind, screen, transport, open }, scheme, path) {
+  const { launch, prepare } = BROWSERS[kind];
+  const browser = await puppeteer.launch({ headless: true, ...launch(scheme) });
+  try {
+    const room = "lobby";
+    const others = new Map();
+    for (const other of new Set(TALK.map(([who]) => who).filter((who) => who !== YOU))) {
+      others.set(other, await arrive(browser, address, { name: other, room, transport: "websocket", viewport: SCREENS.desktop }));
+    }
+    const viewport = SCREENS[screen];
+    const you = await arrive(browser, address, { name: YOU, room, transport, viewport, prepare: (page) => prepare(page, scheme) });
+    for (const [who, text] of TALK) {
+      await say(others.get(who) ?? you, text);
+      await hears(you, text);
+    }
+    await others.get(TYPIST).evaluate(() => {
+      document.getElementById("text").value = "On my way";
+      document.getElementById("text").dispatchEvent(new Event("input"));
+    });
+    await you.bringToFront();
+    await until(you, () => document.getElementById("typing").textContent !== "");
+    if (open) await you.click(`.top [popovertarget=${open}]`);
+    await until(you, () => document.getAnimations().length === 0);
+    await you.screenshot({ path });
+  } finally {
+    await browser.close();
+  }
+}
+
+const wanted = process.argv[2] ?? "";
+await mkdir(IMAGES, { recursive: true });
+for (const picture of PICTURES) {
+  for (const scheme of ["light", "dark"]) {
+    const name = [picture.browser, picture.screen, scheme, picture.open].filter(Boolean).join("-");
+    if (!name.includes(wanted)) continue;
+    const demo = await startDemo(); // a fresh one each time, so that the room's history is this picture's own
+    try {
+      await takePicture(demo.address, picture, scheme, fileURLToPath(new URL(`${name}.png`, IMAGES)));
+    } finally {
+      demo.end();
+    }
+    console.log(`docs/img/${name}.png`);
+  }
+}
