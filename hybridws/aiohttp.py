@@ -11,7 +11,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_exceptions import HTTPException
 
 from hybridws.core import codes
-from hybridws.endpoints.sockjs import serve
+from hybridws.endpoints import serve
 from hybridws.errors import Malformed, TooLarge, TooSlow
 from hybridws.exchange import Answer, Gone, Left, Request
 from hybridws.options import Options

@@ -6,6 +6,7 @@
     ├── Stalled              it took none at all for `send_timeout` seconds
     ├── Unsendable           the application's message cannot travel to this client
     │   └── MessageTooLarge  ... because it is longer than `max_message`
+    ├── RequestFailed        the other side answered a request with an error
     └── Refused              the far side did something it may not do
         ├── Malformed        4400 · 400   its bytes are not what the protocol says
         ├── NotAuthenticated 4401 · 401   nobody knows who it is
@@ -62,6 +63,19 @@ class Unsendable(HybridError, ValueError):
 
 class MessageTooLarge(Unsendable):
     """The message is longer than `max_message` once it is encoded; nothing was sent."""
+
+
+class RequestFailed(HybridError):
+    """A request was answered with an error. An answerer raises it to answer so.
+
+    `code` is a close code (1000-4999) or the application's own of that range; `text` is for people.
+    """
+
+    def __init__(self, code: int, text: str = "") -> None:
+        """Fail with a code and a text."""
+        self.code = code
+        self.text = text
+        super().__init__(f"the request failed with {code}{f' ({text})' if text else ''}")
 
 
 class Refused(HybridError):

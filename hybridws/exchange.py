@@ -61,18 +61,23 @@ class Socket(Protocol):
 
         Raises Left, or Malformed and TooLarge when the connection has been closed for what it brought.
         """
+        ...
 
     async def send(self, opcode: int, payload: bytes) -> None:
         """Send one frame, and wait while the network takes no more. Raises Gone."""
+        ...
 
     async def ping(self) -> None:
         """Ask for a sign of life (RFC 6455 §5.5.2). Raises Gone."""
+        ...
 
     async def close(self, code: int, reason: str, patience: float) -> None:
         """Do the closing handshake; cut the connection after `patience` seconds without an answer."""
+        ...
 
     def abort(self) -> None:
         """Cut the connection at once."""
+        ...
 
 
 class Exchange(Protocol):
@@ -81,28 +86,37 @@ class Exchange(Protocol):
     @property
     def request(self) -> Request:
         """The request."""
+        ...
 
     @property
     def gone(self) -> bool:
         """Whether the client has left."""
+        ...
 
     async def read(self, limit: int) -> bytes:
         """Read the body. Raises TooLarge over `limit` bytes, TooSlow, Malformed for a coded body, Gone."""
+        ...
 
     async def answer(self, answer: Answer) -> None:
         """Send a whole response."""
+        ...
 
     def abort(self) -> None:
         """Cut the connection at once."""
+        ...
 
     async def start(self, headers: Mapping[str, str]) -> None:
         """Begin a response of status 200 whose length is not known. Raises Gone."""
+        ...
 
     async def write(self, data: bytes) -> None:
         """Write one chunk, and wait while the network takes no more. Raises Gone."""
+        ...
 
     async def end(self) -> None:
         """End the response that `start` began."""
+        ...
 
     async def upgrade(self) -> Socket:
         """Make this request a WebSocket. Raises Malformed when it does not ask for one in the right way."""
+        ...

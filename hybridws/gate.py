@@ -12,14 +12,15 @@ or an iframe         `Sec-Fetch-Site: same-origin`, or a `Referer` of an allowed
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 from enum import Enum, auto
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from hybridws.errors import Forbidden
-from hybridws.options import ANY_ORIGIN, ANY_ORIGIN_WITH_CREDENTIALS, Options
+from hybridws.errors import Forbidden, NotAuthenticated
+from hybridws.options import ANY_ORIGIN, ANY_ORIGIN_WITH_CREDENTIALS, Admission, Options
 
 if TYPE_CHECKING:
     from hybridws.exchange import Request
@@ -39,8 +40,22 @@ class Risk(Enum):
     EMBEDS = auto()
 
 
+_process: list[str] = [secrets.token_hex(4)]  # the name of this process: a fork is another one
+os.register_at_fork(after_in_child=lambda: _process.__setitem__(0, secrets.token_hex(4)))
+
+
 def new_id() -> str:
-    """Make the name of a session: 128 random bits."""
+    """Make the name of a session: the process it lives in, and 128 random bits."""
+    return f"{_process[0]}.{secrets.token_urlsafe(16)}"
+
+
+def is_foreign(sid: str) -> bool:
+    """Tell whether a session's name was made by another process than this one."""
+    return not sid.startswith(f"{_process[0]}.")
+
+
+def new_key() -> str:
+    """Make the secret by which the transports of a session prove that they belong to it: 128 random bits."""
     return secrets.token_urlsafe(16)
 
 
@@ -60,10 +75,11 @@ def origin_of(url: str) -> str | None:
 class Gate:
     """Decides by origin, and says what the browser may be told (CORS)."""
 
-    __slots__ = ("_allowed", "_any", "_credentials", "_proxies", "_public")
+    __slots__ = ("_allowed", "_any", "_authenticate", "_credentials", "_proxies", "_public")
 
     def __init__(self, options: Options) -> None:
         """Read the options once. Raises ValueError for what is no origin or no network; warns of what is unsafe."""
+        self._authenticate = options.authenticate
         self._any = isinstance(options.origins, str)
         self._credentials = options.origins != ANY_ORIGIN
         self._allowed: Final[set[str]] = set()
@@ -100,6 +116,28 @@ class Gate:
             if not self._allows(origin_of(referer) or "", own):
                 self._refuse("Referer", referer, own)
         return {"Vary": "Origin"}
+
+    async def identify(self, request: Request, auth: object) -> Admission:
+        """Ask the application who this is; without `authenticate` it is nobody in particular.
+
+        Raises NotAuthenticated, or whatever Refused the application raises.
+        """
+        if self._authenticate is None:
+            return Admission(None)
+        answer = await self._authenticate(request, auth)
+        if answer is None or answer is False:
+            raise NotAuthenticated("this client is not known here")
+        return answer if isinstance(answer, Admission) else Admission(answer)
+
+    def address(self, request: Request) -> str:
+        """Return the client's address: the nearest one that is not a trusted proxy's."""
+        remote = request.remote
+        said = request.headers.get("X-Forwarded-For", "") if self._proxies else ""
+        for hop in reversed([remote_hop for part in said.split(",") if (remote_hop := part.strip())]):
+            if not self._trusts(remote):
+                break
+            remote = hop
+        return remote
 
     def ancestors(self) -> str | None:
         """Return the pages that may frame ours, as a value of `frame-ancestors` (CSP); None is any."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
 
@@ -17,10 +17,24 @@ Origins = Collection[str] | Literal["*", "any origin, with credentials"] | None
 SOCKJS_TRANSPORTS: Final = ("websocket", "xhr-streaming", "eventsource", "xhr-polling")
 LEGACY_TRANSPORTS: Final = ("htmlfile", "jsonp-polling")
 RAW_TRANSPORTS: Final = ("websocket-raw",)
-TRANSPORTS: Final = SOCKJS_TRANSPORTS + LEGACY_TRANSPORTS + RAW_TRANSPORTS
+
+NATIVE_TRANSPORTS: Final = ("stream", "poll")
+TRANSPORTS: Final = SOCKJS_TRANSPORTS + LEGACY_TRANSPORTS + RAW_TRANSPORTS + NATIVE_TRANSPORTS
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What `authenticate` may return when a user alone does not say it all."""
+
+    user: object
+    expires: float | None = None
+    """Seconds until the client must show fresh credentials; None is never."""
+
+
+Authenticate = Callable[[Any, Any], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +77,16 @@ class Options:
     max_elements: int = 10_000
     """Items in all the lists and maps of one value: 1 MiB of `[]` would otherwise become 64 MB of objects."""
 
+    # Who the client is
+    authenticate: Authenticate | None = None
+    """`await authenticate(request, auth)` returns the user, an `Admission`, or None for nobody (401)."""
+    max_fresh: int = 256
+    """Sessions of one address that nobody has attached to yet; a company behind one address stays far below."""
+    opens_per_second: float = 100
+    """New sessions of one address per second, on average ..."""
+    opens_burst: int = 500
+    """... and at once: a whole office reconnects when its Wi-Fi comes back."""
+
     # What is kept
     buffer: int = MIB
     """Unconfirmed messages each way, each counted as its bytes + 64 (about what Python adds)."""
@@ -84,6 +108,40 @@ class Options:
     """A close that the client does not answer is waited for so long."""
     handler_grace: float = 10.0
     """A handler may use so long for its `finally` after its session ended, then it is cancelled."""
+
+    # Times of a native session (docs/protocol.md §7)
+    heartbeat: float = 20.0
+    """An idle stream or WebSocket is sent a heartbeat: below the 30 s of several balancers."""
+    poll_timeout: float = 25.0
+    """An idle poll is answered after so long: below the 30 s of several proxies."""
+    linger: float = 0.25
+    """A poll that brought messages waits so long for the application's answer: one request per round trip."""
+    open_linger: float = 0.02
+    """The answer to an open waits so long for the application's first words."""
+    min_heartbeat: float = 2.0
+    """A client may wish for heartbeats as often as this, behind a box that cuts what is silent."""
+    resume: float = 120.0
+    """Life without a transport: a tunnel, a lift, a laptop carried from one room to another."""
+    attach_timeout: float = 30.0
+    """A session that nothing attaches to at all ends sooner."""
+    away_after: float = 5.0
+    """Without a transport for so long, a client counts as not online."""
+    trial_timeout: float = 5.0
+    """A WebSocket that is to take over from another transport must show within this time that it hears."""
+    first_frame: float = 10.0
+    """A WebSocket must say what it wants within this time."""
+    ack_delay: float = 0.25
+    """An ack that nothing else carries goes alone after so long on a WebSocket ..."""
+    stream_ack_delay: float = 10.0
+    """... and on a stream."""
+    renew_before: float = 30.0
+    """A client is told so long before its credentials expire."""
+    stream_limit: int = 4 * MIB
+    """A stream ends after so many bytes, and the client attaches the next one, without a gap."""
+    stream_age: float = 600.0
+    """A stream ends after so long, for proxies that limit a response's age."""
+    events: bool = False
+    """Offer `GET /v1/{sid}/events` for EventSource and curl; its key stands in the query, and so in access logs."""
 
     # Times and sizes of a request
     response_limit: int = 128 * KIB

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from hybridws.core import codes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,17 +14,6 @@ if TYPE_CHECKING:
     from hybridws.core.codec import Frame
     from hybridws.core.link import Lane
     from hybridws.session import Session
-
-
-@dataclass(slots=True)
-class Stay:
-    """One stretch of a session's life over one transport; times are in seconds since the epoch."""
-
-    name: str
-    since: float
-    until: float | None = None
-    reason: str = ""
-    """Why it ended; empty while it goes on."""
 
 
 class Bell:
@@ -92,7 +82,7 @@ class Line:
 
 
 class Seat:
-    """A transport's place in a session: from `Session.attach` until `leave`, `cut`, or another takes it."""
+    """A transport's place in a session: from when it attaches until `leave`, `cut`, or another takes it."""
 
     __slots__ = (
         "_session",
@@ -105,7 +95,9 @@ class Seat:
         "probe",
         "quiet_since",
         "sent",
+        "verdict",
         "wake",
+        "wish",
         "writing",
     )
 
@@ -117,6 +109,10 @@ class Seat:
         self.wake = wake
         self.probe: Callable[[], bool] | None = None
         """Asked at each tick whether the connection is gone, where nothing else would tell."""
+        self.verdict: tuple[int, str] = (codes.NORMAL, "")
+        """Once it is over: the close code and the reason."""
+        self.wish: float | None = None
+        """Seconds of silence after which the client wants a heartbeat; None leaves it to the options."""
         self.beat = False
         """A heartbeat is due; the transport writes one and sets this to False."""
         self.sent = True
@@ -139,15 +135,20 @@ class Seat:
         """Whether the transport has nothing to do here any more."""
         return self._session is None
 
-    def pending(self) -> list[Frame]:
-        """Return the frames that this transport has not written yet."""
-        return self._session.link.pending(self.lane) if self._session else []
+    @property
+    def has_more(self) -> bool:
+        """Whether there are messages that this transport has not written."""
+        return self._session is not None and self._session.link.has_more(self.lane)
+
+    def pending(self, limit: int | None = None) -> list[Frame]:
+        """Return the next frames that this transport has not written yet, about `limit` bytes (`chunk`) of them."""
+        return self._session.link.pending(self.lane, limit) if self._session else []
 
     def wrote(self, frame: Frame) -> None:
         """Note that this frame is being written now."""
         self.sent = self.writing = True
         if self._session:
-            self._session.link.wrote(self.lane, frame.packets)
+            self._session.link.wrote(self.lane, frame)
 
     def delivered(self) -> None:
         """Note that the network has taken over all that was written."""
@@ -155,10 +156,15 @@ class Seat:
         if self._session:
             self._session.delivered(self)
 
+    @property
+    def finished(self) -> bool:
+        """Whether this transport has written all that will ever be said, the close included."""
+        return self._session is None or self._session.link.finished(self.lane)
+
     def leave(self, reason: str) -> None:
         """End in order: the response is complete and the client will come back with the next one."""
         if self._session:
-            self._session.detach(self, reason)
+            self._session.leave(self, reason)
 
     def cut(self, reason: str) -> None:
         """End because the connection broke; what was on its way may not have arrived."""
@@ -166,17 +172,12 @@ class Seat:
             self._session.cut(self, reason)
 
     def close(self, code: int, reason: str) -> None:
-        """End because the client said so: the whole session ends."""
+        """End because the client's connection was closed in order, for this reason."""
         if self._session:
-            self._session.left(code, reason)
+            self._session.hang_up(self, code, reason)
 
-    @property
-    def finished(self) -> bool:
-        """Whether this transport has written all that will ever be said, the close included."""
-        link = self._session.link if self._session else None
-        return link is None or (link.said is not None and self.lane.written >= link.outbox.last)
-
-    def release(self) -> None:
-        """Lose the place; the transport is woken and finds `over`."""
+    def release(self, code: int, reason: str) -> None:
+        """Lose the place; the transport is woken, and finds itself `over` with this verdict."""
         self._session = None
+        self.verdict = (code, reason)
         self.wake()

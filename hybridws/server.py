@@ -10,21 +10,38 @@ from typing import TYPE_CHECKING, Any, Final
 from hybridws import hub
 from hybridws.core import codes
 from hybridws.core.link import Link
-from hybridws.errors import SessionClosed
-from hybridws.gate import Gate, new_id
-from hybridws.session import Closed, Session
+from hybridws.core.packets import Auth
+from hybridws.errors import Draining, Refused, SessionClosed
+from hybridws.gate import Gate, new_id, new_key
+from hybridws.limits import Turnstile
+from hybridws.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine
 
     from hybridws.core.codec import Codec
     from hybridws.exchange import Request
-    from hybridws.options import Options
+    from hybridws.options import Admission, Options
+    from hybridws.session import Closed
 
 log = logging.getLogger("hybridws")
 
 MAX_TICK: Final = 1.0
 """Seconds between two looks at all sessions: what is due is done at most so much late."""
+TICKED: Final = (
+    "attach_timeout",
+    "close_timeout",
+    "disconnect_delay",
+    "handler_grace",
+    "heartbeat",
+    "heartbeat_delay",
+    "pong_timeout",
+    "resume",
+    "trial_timeout",
+)
+"""The delays that the tick looks after."""
+RETRY: Final = 2
+"""Seconds after which a client that was turned away should try again."""
 TICKS_PER_DELAY: Final = 5
 """A delay that is set to less than a few seconds is looked at this often within it."""
 
@@ -44,11 +61,17 @@ class Server:
         self._named: Final[dict[str, Session]] = {}
         self._kept: Final[dict[Session, str]] = {}  # all that still need a tick, ended ones too, with their names
         self._handlers: Final[set[asyncio.Task[None]]] = set()
+        self._turnstile: Final = Turnstile(options)
+        self._fresh: Final[dict[str, str]] = {}  # sessions that nobody has attached to, with their addresses
+        self._graves: Final[dict[str, tuple[Closed, float]]] = {}  # how sessions ended, and until when it is remembered
+        self._nonces: Final[dict[str, Session]] = {}
+        self._warned_foreign = False
+        self._attend: Final[set[Session]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._attend_timer: asyncio.TimerHandle | None = None
         self._tick_every = min(
             MAX_TICK,
-            min(options.heartbeat_delay, options.disconnect_delay, options.pong_timeout, options.handler_grace)
-            / TICKS_PER_DELAY,
+            min(getattr(options, name) for name in TICKED) / TICKS_PER_DELAY,
         )
 
     def __repr__(self) -> str:
@@ -70,16 +93,44 @@ class Server:
         """Send one message to every session, and return to how many; it waits for nobody (see `hub.publish`)."""
         return hub.publish(list(self._sessions.values()), message)
 
+    def sessions_of(self, user: object) -> list[Session]:
+        """Return the sessions of a user, as `authenticate` named it."""
+        return [session for session in self._sessions.values() if session.user == user]
+
+    def send_to(self, user: object, message: object) -> int:
+        """Send one message to all sessions of a user, and return to how many (see `hub.publish`)."""
+        return hub.publish(self.sessions_of(user), message)
+
     # ── for the endpoints ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def open(self, codec: Codec, request: Request, *, name: str | None = None) -> Session:
-        """Open a session and start its handler; `name` is what later requests will `find` it by."""
-        session = Session(new_id(), Link(codec, self.options), request, time.time)
-        self._sessions[session.id] = session
+    async def admit(self, request: Request, auth: object = None) -> Admission:
+        """Let a client open a session, before anything is allocated for it.
+
+        Raises Draining, TooMany, NotAuthenticated, or what the application raises.
+        """
+        if self.draining:
+            raise Draining("the server is about to stop; try again in a moment", {"retry": RETRY})
+        self._turnstile.enter(self.gate.address(request), asyncio.get_running_loop().time())
+        return await self.gate.identify(request, auth)
+
+    def open(
+        self, codec: Codec, request: Request, admission: Admission | None = None, *, name: str | None = None
+    ) -> Session:
+        """Open a session and start its handler; `name` is what later requests will `find` it by (else its id)."""
+        sid = new_id()
+        session = Session(sid, Link(codec, self.options), request, time.time, self._attend.add)
+        if codec.numbered:
+            session.key = new_key()
+        if admission:
+            self.renew(session, admission)
+        session.on_auth = lambda auth: self._reauthenticate(session, auth)
+        self._sessions[sid] = session
         session.at_end(self._ended)
-        self._kept[session] = name or session.id
-        self._named[name or session.id] = session
-        task = asyncio.get_running_loop().create_task(self._run(session), name=f"hybridws handler {session.id}")
+        self._kept[session] = name or sid
+        self._named[name or sid] = session
+        self._fresh[sid] = address = self.gate.address(request)
+        self._turnstile.count(address)
+        task = asyncio.get_running_loop().create_task(self._run(session), name=f"hybridws handler {sid}")
         session.handler = task
         self._handlers.add(task)
         task.add_done_callback(self._handlers.discard)
@@ -87,9 +138,68 @@ class Server:
             self._plan_tick()
         return session
 
+    def settle(self, session: Session) -> None:
+        """Note that a transport has attached: the session is somebody's."""
+        if address := self._fresh.pop(session.id, None):
+            self._turnstile.discount(address)
+
     def find(self, name: str) -> Session | None:
         """Return the session of this name, which may have ended, as long as it is remembered."""
         return self._named.get(name)
+
+    def repeated(self, nonce: str) -> Session | None:
+        """Return the living session that was opened with this nonce."""
+        session = self._nonces.get(nonce)
+        return session if session and session.closed is None else None
+
+    def remember_nonce(self, nonce: str, session: Session) -> None:
+        """Let a repeated open find its session, while it lives."""
+        self._nonces[nonce] = session
+
+        def forget(_session: Session) -> None:
+            self._nonces.pop(nonce, None)
+
+        session.at_end(forget)
+
+    def warn_foreign(self) -> None:
+        """Say once what to do when sessions of another process are asked for here."""
+        if not self._warned_foreign:
+            self._warned_foreign = True
+            log.warning(
+                "a client asks for a session of another process, and is told to open a new one: sessions live in one "
+                "process. Run one process, or make the balancer stick by the sid in the path "
+                "(nginx: hash on the second part of the path below the prefix), or share sessions through a broker"
+            )
+
+    def epitaph(self, name: str) -> Closed | None:
+        """Tell how a session of the native protocol ended that is remembered no more than that."""
+        grave = self._graves.get(name)
+        return grave[0] if grave else None
+
+    def renew(self, session: Session, admission: Admission) -> None:
+        """Note who a client is, and for how long."""
+        session.user = admission.user
+        session.expires_at = None
+        if admission.expires is not None:
+            session.expires_at = asyncio.get_running_loop().time() + admission.expires
+
+    def _reauthenticate(self, session: Session, auth: object) -> None:
+        task = asyncio.get_running_loop().create_task(self._renew(session, auth))
+        self._handlers.add(task)
+        task.add_done_callback(self._handlers.discard)
+
+    async def _renew(self, session: Session, auth: object) -> None:
+        """Take fresh credentials: for the same user they prolong the session, all else ends it."""
+        try:
+            admission = await self.gate.identify(session.request, auth)
+        except Refused as fault:
+            session.abort(fault.code, fault.reason)
+            return
+        if admission.user != session.user:
+            session.abort(codes.FORBIDDEN, "the fresh credentials are another user's")
+        elif session.closed is None:
+            self.renew(session, admission)
+            session.say(Auth({"expires": admission.expires}))
 
     async def _run(self, session: Session) -> None:
         """Run the application's coroutine; whatever it does hurts no other session."""
@@ -99,17 +209,21 @@ class Server:
             pass  # it noticed the end by sending: nothing went wrong
         except Exception:
             log.exception("the handler of %r failed; its session closes with 1011", session)
-            session.end(Closed(codes.HANDLER_FAILED, "the handler failed", "local"))
+            session.close_now(codes.HANDLER_FAILED, "the handler failed")
         finally:
-            session.end(Closed(codes.NORMAL, "Normal closure", "local"))
+            session.close_now(codes.NORMAL, "Normal closure")
 
     def _ended(self, session: Session) -> None:
         self._sessions.pop(session.id, None)
+        self.settle(session)
 
     # ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _plan_tick(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._tick_every, self._tick)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._tick_every, self._tick)
+        if self._attend_timer is None:
+            self._attend_timer = loop.call_later(self.options.ack_delay, self._ack_all)
 
     def _tick(self) -> None:
         """Look after every session: one timer for all of them, and none while there are none."""
@@ -117,12 +231,29 @@ class Server:
         for session, name in list(self._kept.items()):
             session.tick(now)
             if session.forgettable(now):
-                del self._kept[session]
-                if self._named.get(name) is session:
-                    del self._named[name]
+                self._forget(session, name, now)
+        for name in [name for name, (_, until) in self._graves.items() if until <= now]:
+            del self._graves[name]
         self._timer = None
-        if self._kept:
+        if self._kept or self._graves:
             self._plan_tick()
+
+    def _ack_all(self) -> None:
+        """Ack for the sessions that have had no word of ours to carry an ack since the last time."""
+        self._attend_timer = None
+        waiting = list(self._attend)
+        self._attend.clear()
+        for session in waiting:
+            session.ack_now()
+        if self._kept:
+            self._attend_timer = asyncio.get_running_loop().call_later(self.options.ack_delay, self._ack_all)
+
+    def _forget(self, session: Session, name: str, now: float) -> None:
+        del self._kept[session]
+        if self._named.get(name) is session:
+            del self._named[name]
+        if session.link.codec.numbered and session.closed:
+            self._graves[name] = (session.closed, now + self.options.resume)
 
     # ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -130,13 +261,14 @@ class Server:
         """End all sessions with 1012, wait up to `handler_grace` for their handlers, then cancel them."""
         self.draining = True
         for session in list(self._sessions.values()):
-            session.end(Closed(codes.RESTARTING, "the server is restarting", "local"))
+            session.close_now(codes.RESTARTING, "the server is restarting")
         if self._handlers:
             _, late = await asyncio.wait(self._handlers, timeout=self.options.handler_grace)
             for task in late:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._attend_timer):
+            if timer:
+                timer.cancel()
+        self._timer = self._attend_timer = None

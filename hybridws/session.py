@@ -11,25 +11,39 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
 
+from hybridws.calls import Calls
 from hybridws.core import codes
-from hybridws.core.link import WAITING, State
-from hybridws.core.packets import Message
+from hybridws.core.link import State
+from hybridws.core.packets import (
+    Auth,
+    Close,
+    Error,
+    Gone,
+    Heartbeat,
+    Message,
+    Packet,
+    Reply,
+    Request,
+    Skipped,
+)
+from hybridws.dock import Dock
 from hybridws.errors import BufferFull, SessionClosed, Stalled
-from hybridws.seat import Bell, Line, Seat, Stay
+from hybridws.seat import Bell, Line
 from hybridws.upkeep import Upkeep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
+    from hybridws import exchange
     from hybridws.core.codec import Batch
     from hybridws.core.link import Lane, Link
-    from hybridws.core.packets import Packet
-    from hybridws.exchange import Request
+    from hybridws.dock import Stay
+    from hybridws.seat import Seat
 
 log = logging.getLogger("hybridws")
 
-MAX_HISTORY: Final = 32
-"""Changes of transport that a session remembers: enough for a day of a laptop, little for a client that flaps."""
+RETURNING: Final = ("xhr-polling", "xhr-streaming", "eventsource", "htmlfile", "jsonp-polling")
+"""Transports whose client comes back with another request, and can then still be told of a close."""
 
 By = Literal["local", "remote", "network"]
 
@@ -55,34 +69,53 @@ class Session:
         "__weakref__",
         "_at_end",
         "_bell",
-        "_clock",
+        "_calls",
         "_done",
         "_inbox",
         "_line",
         "_reader",
-        "_room_bells",
         "_upkeep",
-        "attaches",
+        "admitted",
+        "attend",
+        "away",
+        "bells",
         "closed",
+        "dock",
+        "expires_at",
         "handler",
         "id",
+        "key",
         "link",
+        "on_auth",
         "opened_at",
         "request",
-        "seat",
+        "skipped",
         "slow",
         "state",
         "subprotocol",
-        "transports",
+        "user",
     )
 
-    def __init__(self, sid: str, link: Link, request: Request, clock: Callable[[], float]) -> None:
-        """Begin a session; `clock` tells the wall-clock time, for the record only."""
+    def __init__(
+        self,
+        sid: str,
+        link: Link,
+        request: exchange.Request,
+        clock: Callable[[], float],
+        attend: Callable[[Session], None] | None = None,
+    ) -> None:
+        """Begin a session; `clock` tells the wall-clock time, for the record only; `attend` asks for an ack soon."""
         self.id: Final = sid
         """A name for logs; it gives no access to the session."""
+        self.key = ""
+        """The secret with which transports attach, in the native protocol; never log it."""
         self.link: Final = link
         self.request: Final = request
         """The request that opened the session."""
+        self.admitted: bytes | None = None
+        """A digest of the credentials that the client has shown."""
+        self.user: Any = None
+        """Whoever `authenticate` said this is."""
         self.subprotocol: str | None = None
         """The WebSocket subprotocol that was agreed on, if any."""
         self.state: Final[dict[Any, Any]] = {}
@@ -91,40 +124,67 @@ class Session:
         """Seconds since the epoch."""
         self.closed: Closed | None = None
         """How the session ended; None while it goes on."""
-        self.transports: Final[list[Stay]] = []
-        """The transports so far, the newest last, each with its times and why it ended (the last 32)."""
-        self.seat: Seat | None = None
+        self.skipped = 0
+        """Messages to us that a slow-consumer policy of the other side dropped."""
+        self.dock: Final = Dock(clock)
         self.handler: asyncio.Task[None] | None = None
-        self.attaches = 0
-        """How often a transport has attached."""
+        self.attend = attend
+        self.on_auth: Callable[[Any], None] | None = None
+        self.expires_at: float | None = None
+        """When the client's credentials expire, in monotonic seconds."""
+        self.away = False
+        """No transport has been attached for longer than the pause between two polls."""
         self.slow = False
         """The buffer has been full for `slow_grace` seconds: a broadcast will not wait for this client."""
         self._upkeep = Upkeep()
-        self._clock = clock
-        self._inbox: deque[tuple[Packet, int]] = deque()
+        self._inbox: deque[tuple[Any, int]] = deque()
         self._bell = Bell()
         self._reader: asyncio.Task[Any] | None = None
         self._line = Line()
-        self._room_bells: list[Bell] = []
+        self.bells: Final[list[Bell]] = []
+        """Rung at all news that somebody may wait for: room, words of ours without a seat, an attach, the end."""
         self._at_end: dict[Callable[[Session], None], None] = {}
         self._done: asyncio.Event | None = None
+        self._calls: Calls | None = None
 
     def __repr__(self) -> str:
         """Tell the session's story so far."""
         how = f"closed {self.closed.code} by {self.closed.by}" if self.closed else f"over {self.transport}"
         return f"<Session {self.id} {how}, {len(self.link.outbox)} unconfirmed>"
 
-    # ── the application's end ─────────────────────────────────────────────────────────────────────────────────────
+    # ── what the application asks ─────────────────────────────────────────────────────────────────────────────────
 
     @property
     def transport(self) -> str | None:
         """The transport in use, or the last one between two; a plain word such as `websocket` or `xhr-polling`."""
-        return self.transports[-1].name if self.transports else None
+        return self.dock.stays[-1].name if self.dock.stays else None
+
+    @property
+    def transports(self) -> list[Stay]:
+        """The transports so far, the newest last, each with its times and why it ended (the last 32)."""
+        return self.dock.stays
+
+    @property
+    def seat(self) -> Seat | None:
+        """The transport that is attached."""
+        return self.dock.seat
+
+    @property
+    def online(self) -> bool:
+        """Whether the client is there: attached, or between two polls for less than 5 s."""
+        return self.closed is None and not self.away
 
     @property
     def unacked(self) -> list[object]:
         """The messages whose arrival is not confirmed, oldest first, as the client would have read them."""
         return self.link.unconfirmed()
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose records carry `session`, `user` and `transport`."""
+        return logging.LoggerAdapter(log, {"session": self.id, "user": self.user, "transport": self.transport})
+
+    # ── receiving ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def __aiter__(self) -> Self:
         """Receive messages until the session ends. One task at a time may do so; another gets RuntimeError."""
@@ -139,16 +199,20 @@ class Session:
                 self._reader = None
                 raise StopAsyncIteration
             await self._bell.wait()
-        packet, size = self._inbox.popleft()
+        value, size = self._inbox.popleft()
         self.link.taken(size)
-        self._make_room()
-        return packet.value  # type: ignore[union-attr]  # the inbox holds messages only
+        self._ack_if_due()
+        if self.bells and not self.crowded:
+            self._ring_all()
+        return value
 
     def _claim(self) -> None:
         task = asyncio.current_task()
         if self._reader is not None and self._reader is not task and not self._reader.done():
             raise RuntimeError(f"{self!r} is read by another task already; one `async for` gets all messages in order")
         self._reader = task
+
+    # ── sending ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def send(self, message: object) -> None:
         """Send text, bytes or a JSON value, after waiting for room if the buffer is full.
@@ -174,6 +238,60 @@ class Session:
             )
         self.post(words)
 
+    async def ask(self, value: object, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - a value; the API
+        """Send a request and wait for its one answer, at most `timeout` seconds (None: while the session lives).
+
+        Raises RequestFailed when the answer is an error, TimeoutError, and what `send` raises. A client that speaks
+        SockJS or a raw WebSocket has no word for requests: Unsendable.
+        """
+        return await self._requests().ask(value, timeout)
+
+    def on_request(self, answerer: Callable[[Any], Awaitable[object]]) -> Callable[[Any], Awaitable[object]]:
+        """Let `answerer(value)` answer the client's requests; use it as a decorator.
+
+        What it returns is the answer; RequestFailed is answered as it says, any other exception with 1011. Each request
+        runs in a task of its own, so answers may overtake each other.
+        """
+        self._requests().answerer = answerer
+        return answerer
+
+    def _requests(self) -> Calls:
+        if self._calls is None:
+            self._calls = Calls(self.say)
+        return self._calls
+
+    def say(self, packet: Packet) -> None:
+        """Send a packet of ours, whether there is room or not. Raises SessionClosed, Unsendable, MessageTooLarge."""
+        self.post(self.link.codec.dumps(packet, self.link.options))
+
+    def post(self, words: bytes, *, loose: bool = False, key: str | None = None) -> None:
+        """Put encoded words into the outbox, whether there is room or not. Raises SessionClosed."""
+        if self.closed:
+            raise self._closed_error()
+        self.link.outbox.append(words, loose=loose, key=key)
+        if self.dock.seat:
+            self.dock.seat.wake()
+        elif self.bells:
+            self._ring_all()
+
+    def _has_room(self) -> bool:
+        return not self.link.full
+
+    @property
+    def senders(self) -> int:
+        """How many calls of `send` wait for room."""
+        return len(self._line)
+
+    def stall(self) -> None:
+        """Send everybody away who waits to send: the client has taken nothing for too long."""
+        self._line.dismiss(Stalled(f"the client took nothing for {self.link.options.send_timeout:g} s (send_timeout)"))
+
+    def _closed_error(self) -> SessionClosed:
+        code, reason, _ = self.closed or Closed(codes.NORMAL, "", "local")
+        return SessionClosed(code, reason, self.unacked)
+
+    # ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────
+
     async def close(self, code: int = codes.NORMAL, reason: str = "") -> None:
         """End the session after all that was sent so far; on an ended session this does nothing.
 
@@ -181,7 +299,14 @@ class Session:
         for a code other than 1000, 1001, 1011, 1012 and 3000-4999, or a reason of more than 123 bytes.
         """
         codes.check_close(code, reason)
-        self.end(Closed(code, reason, "local"))
+        self.close_now(code, reason)
+
+    def close_now(self, code: int, reason: str) -> None:
+        """Do what `close` does, without its checks."""
+        if self._end(Closed(code, reason, "local")):
+            self.link.close(code, reason)
+            if self.dock.seat:
+                self.dock.seat.wake()
 
     async def wait_closed(self) -> None:
         """Wait until the session has ended and its client was told, or cannot be told."""
@@ -202,31 +327,150 @@ class Session:
         """Take back what was asked with `at_end`."""
         self._at_end.pop(callback, None)
 
-    # ── waiting for room, either way ──────────────────────────────────────────────────────────────────────────────
+    def lose(self, code: int, reason: str) -> None:
+        """End the session because its client cannot be reached, or has gone."""
+        if self._end(Closed(code, reason, "network")):
+            self.give_up(reason)
 
-    def _has_room(self) -> bool:
-        return not self.link.full
+    def abort(self, code: int, reason: str) -> None:
+        """End the session now, for what its client did: what was not confirmed is dropped, and it is told at once."""
+        if not self._end(Closed(code, reason, "network")):
+            return
+        self.link.abandon()
+        if self.link.codec.numbered:
+            self._finish()
+            self.dock.clear(reason, code)
+        else:
+            self.link.close(code, reason)
+            if self.dock.seat:
+                self.dock.seat.wake()
 
-    def stall(self) -> None:
-        """Send everybody away who waits to send: the client has taken nothing for too long."""
-        self._line.dismiss(Stalled(f"the client took nothing for {self.link.options.send_timeout:g} s (send_timeout)"))
+    def give_up(self, reason: str) -> None:
+        """Stop waiting for the client to learn of the end."""
+        self._finish()
+        self.dock.clear(reason)
 
-    @property
-    def senders(self) -> int:
-        """How many calls of `send` wait for room."""
-        return len(self._line)
+    def _end(self, closed: Closed) -> bool:
+        """End the session for the application; tell whether it had not ended before."""
+        if self.closed is not None:
+            return False
+        self.closed = closed
+        error = self._closed_error()
+        self._line.dismiss(error)
+        if self._calls:
+            self._calls.end(error)
+        callbacks, self._at_end = self._at_end, {}
+        for callback in callbacks:
+            callback(self)
+        self._bell.ring()
+        self._ring_all()
+        return True
 
-    def _closed_error(self) -> SessionClosed:
-        code, reason, _ = self.closed or Closed(codes.NORMAL, "", "local")
-        return SessionClosed(code, reason, self.unacked)
+    def _finish(self) -> None:
+        """Note that the client knows of the end, or never will."""
+        self.link.end()
+        if self._done:
+            self._done.set()
 
-    def post(self, words: bytes) -> None:
-        """Put encoded words into the outbox, whether there is room or not. Raises SessionClosed."""
-        if self.closed:
-            raise self._closed_error()
-        self.link.outbox.append(words)
-        if self.seat:
-            self.seat.wake()
+    # ── what transports do ────────────────────────────────────────────────────────────────────────────────────────
+
+    def attach(self, name: str, wake: Callable[[], None], *, trial: bool = False) -> Seat:
+        """Give a transport its place; `wake` is called whenever it should look at its seat (see `Dock.attach`)."""
+        seat = self.dock.attach(self, name, wake, trial=trial)
+        if self.away and not trial:
+            self.away = False
+        self._ring_all()
+        return seat
+
+    def feed(self, lane: Lane, batch: Batch) -> None:
+        """Take what a transport brought. Raises Malformed; then nothing more of the batch is taken."""
+        for packet, size in self.link.receive(lane, batch):
+            self._hear(packet, size)
+        self._after_feed()
+
+    def _hear(self, packet: Packet, size: int) -> None:
+        if isinstance(packet, Message):
+            if self.closed is None:
+                self._inbox.append((packet.value, size))
+                self._bell.ring()
+            else:
+                self.link.taken(size)
+            return
+        match packet:
+            case Heartbeat():
+                self.owe_ack()
+            case Request() | Reply() | Error():
+                self._requests().take(packet)
+            case Skipped(many):
+                self.skipped += many
+            case Auth(value):
+                if self.on_auth:
+                    self.on_auth(value)
+            case Close(code, reason):
+                self._end(Closed(code, reason, "remote"))
+                self._finish()
+                self.owe_ack()
+            case _:
+                if isinstance(packet, Gone):
+                    self.lose(codes.GOING_AWAY, "the page has gone")
+
+    def _after_feed(self) -> None:
+        """See what the news of a batch changes: room for senders, the end, an ack that is due."""
+        self._line.call(self._has_room)
+        if self.closed and self.link.state is State.CLOSED:
+            self._finish()
+            if self.dock.seat:
+                self.dock.seat.wake()
+        self._ack_if_due()
+
+    def _ack_if_due(self) -> None:
+        """Ack at once if much has come, else soon: most acks ride on what the application answers."""
+        seat = self.dock.seat
+        if seat is None or not self.link.codec.numbered or seat.lane.acked == self.link.ackable:
+            return
+        if self.link.ack_due(seat.lane):
+            self.owe_ack()
+        elif self.attend:
+            self.attend(self)
+
+    def owe_ack(self) -> None:
+        """Have the attached transport ack now what has come."""
+        for seat in (self.dock.seat, self.dock.trial):
+            if seat:
+                seat.lane.owes = True
+                seat.wake()
+
+    def ack_now(self) -> None:
+        """Ack what has come and is not acked yet, on a WebSocket (`ack_delay` has passed; a stream waits longer)."""
+        seat = self.dock.seat
+        if seat and seat.name == "websocket" and seat.lane.acked != self.link.ackable:
+            self.owe_ack()
+
+    def delivered(self, seat: Seat) -> None:
+        """Note that the network took what a transport wrote: where nobody acks, that is all one will ever know."""
+        self.link.presume(seat.lane)
+        self._line.call(self._has_room)
+        if self.closed and not self.link.codec.numbered and seat.finished:
+            self._finish()
+
+    def leave(self, seat: Seat, reason: str) -> None:
+        """Note that a transport ended in order."""
+        self.dock.leave(seat, reason)
+
+    def cut(self, seat: Seat, reason: str) -> None:
+        """Note that a transport broke; without acks nobody knows what arrived, so then the session ends with it."""
+        if self.dock.leave(seat, reason) and not self.link.codec.numbered:
+            self.lose(codes.INTERRUPTED, "Connection interrupted")
+            if seat.name not in RETURNING:
+                self.give_up(reason)
+
+    def hang_up(self, seat: Seat, code: int, reason: str) -> None:
+        """Note that the client closed a connection; in the native protocol that ends a transport, never a session."""
+        if self.dock.leave(seat, f"the client closed it with {code}") and not self.link.codec.numbered:
+            self._end(Closed(code, reason, "remote"))
+            self.give_up(reason)
+
+    # ── waiting for the application ───────────────────────────────────────────────────────────────────────────────
 
     @property
     def crowded(self) -> bool:
@@ -236,114 +480,39 @@ class Session:
     @property
     def waiting(self) -> int:
         """How many transports wait for the application to take something."""
-        return len(self._room_bells)
+        return len(self.bells)
 
     async def wait_for_inbox(self) -> None:
         """Wait until the application has taken so much that transports may read on, or the session has ended."""
         bell = Bell()
-        self._room_bells.append(bell)
+        self.bells.append(bell)
         try:
             while self.crowded:
                 await bell.wait()
         finally:
-            self._room_bells.remove(bell)
+            self.bells.remove(bell)
 
-    def _make_room(self) -> None:
-        if self._room_bells and not self.crowded:
-            for bell in self._room_bells:
-                bell.ring()
+    def _ring_all(self) -> None:
+        for bell in self.bells:
+            bell.ring()
 
-    # ── the transports' end ───────────────────────────────────────────────────────────────────────────────────────
+    @property
+    def resumed(self) -> Awaitable[None]:
+        """Await it to wait until a transport is attached (at once, if one is). Raises SessionClosed."""
+        return self._wait_resumed()
 
-    def attach(self, name: str, wake: Callable[[], None]) -> Seat:
-        """Give a transport its place; `wake` is called whenever it should look at its seat."""
-        seat = Seat(self, name, self.link.lane(), wake)
-        self._vacate("superseded")
-        self.seat = seat
-        self.attaches += 1
-        if self.transports and self.transports[-1].name == name:
-            self.transports[-1].until, self.transports[-1].reason = None, ""
-        else:
-            self.transports.append(Stay(name, self._clock()))
-            del self.transports[:-MAX_HISTORY]
-        return seat
+    async def _wait_resumed(self) -> None:
+        bell = Bell()
+        self.bells.append(bell)
+        try:
+            while self.dock.seat is None:
+                if self.closed:
+                    raise self._closed_error()
+                await bell.wait()
+        finally:
+            self.bells.remove(bell)
 
-    def feed(self, lane: Lane, batch: Batch) -> None:
-        """Take what a transport brought. Raises Malformed; then nothing more of the batch is taken."""
-        for packet, size in self.link.receive(lane, batch):
-            if isinstance(packet, WAITING) and self.closed is None:
-                self._inbox.append((packet, size))
-        self._bell.ring()
-
-    def delivered(self, seat: Seat) -> None:
-        """Note that the network took what a transport wrote: where nobody acks, that is all one will ever know."""
-        self.link.presume(seat.lane)
-        self._line.call(self._has_room)
-        if self.closed and seat.finished and not self.link.codec.numbered:
-            self._finish()
-
-    def detach(self, seat: Seat, reason: str) -> None:
-        """Note that a transport ended in order."""
-        if self.seat is seat:
-            self._vacate(reason)
-
-    def cut(self, seat: Seat, reason: str) -> None:
-        """Note that a transport broke; without acks nobody knows what arrived, so then the session ends with it."""
-        if self.seat is seat:
-            self._vacate(reason)
-            if not self.link.codec.numbered:
-                self.lose(codes.INTERRUPTED, "Connection interrupted")
-
-    def left(self, code: int, reason: str) -> None:
-        """End the session because its client closed it."""
-        self.end(Closed(code, reason, "remote"), tell=False)
-
-    def lose(self, code: int, reason: str) -> None:
-        """End the session because its client cannot be reached."""
-        self.end(Closed(code, reason, "network"), tell=False)
-
-    def _vacate(self, reason: str) -> None:
-        seat, self.seat = self.seat, None
-        if seat:
-            self.transports[-1].until, self.transports[-1].reason = self._clock(), reason
-            seat.release()
-
-    # ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def end(self, closed: Closed, *, tell: bool = True) -> None:
-        """End the session for the application; the client is told, after all that was sent, unless not to `tell`."""
-        if self.closed is None:
-            self.closed = closed
-            if tell:
-                self.link.close(closed.code, closed.reason)
-            self._line.dismiss(self._closed_error())
-            callbacks, self._at_end = self._at_end, {}
-            for callback in callbacks:
-                callback(self)
-            self._bell.ring()
-            for bell in self._room_bells:
-                bell.ring()
-            if self.seat:
-                self.seat.wake()
-        if not tell:
-            self.give_up(closed.reason or f"closed with {closed.code}")
-
-    def abort(self, code: int, reason: str) -> None:
-        """End the session now, for what its client did: what was not confirmed is dropped, and it is told at once."""
-        if self.closed is None:
-            self.link.abandon()
-            self.end(Closed(code, reason, "network"))
-
-    def give_up(self, reason: str) -> None:
-        """Stop waiting for the client to learn of the end."""
-        self._finish()
-        self._vacate(reason)
-
-    def _finish(self) -> None:
-        """Note that the client knows of the end, or never will."""
-        self.link.end()
-        if self._done:
-            self._done.set()
+    # ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def tick(self, now: float) -> None:
         """Do what is due at `now` (monotonic seconds); the server calls this for every session, now and then."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hybridws.core import codes
 from hybridws.core.link import State
+from hybridws.core.packets import Auth
 
 if TYPE_CHECKING:
     from hybridws.seat import Seat
@@ -15,7 +16,16 @@ if TYPE_CHECKING:
 class Upkeep:
     """Since when a session has been as it is. There are no timers: `tick` is told the time, and acts on what is due."""
 
-    __slots__ = ("_attaches", "_cancelled", "_detached_at", "_ended_at", "_full_since", "_stuck")
+    __slots__ = (
+        "_asked_for",
+        "_attaches",
+        "_cancelled",
+        "_detached_at",
+        "_ended_at",
+        "_full_since",
+        "_stuck",
+        "_trial",
+    )
 
     def __init__(self) -> None:
         """Know nothing yet; every span begins at the tick that first sees it."""
@@ -23,6 +33,8 @@ class Upkeep:
         self._detached_at: float | None = None
         self._ended_at: float | None = None
         self._cancelled = False
+        self._asked_for: float | None = None  # the expiry that the client has been told of
+        self._trial: tuple[Seat, float] | None = None
         self._full_since: float | None = None
         self._stuck: tuple[int, float] | None = None  # confirmed so far, and since when no more than that
 
@@ -30,8 +42,10 @@ class Upkeep:
         """Do what is due at `now`, in monotonic seconds."""
         if session.seat:
             tick_seat(session, session.seat, now)
+        self._tick_trial(session, now)
         self._tick_detached(session, now)
         self._tick_buffer(session, now)
+        self._tick_credentials(session, now)
         if session.closed:
             self._tick_end(session, now)
 
@@ -42,20 +56,54 @@ class Upkeep:
             and session.seat is None
             and (session.handler is None or session.handler.done())
             and self._ended_at is not None
-            and now - self._ended_at >= session.link.options.disconnect_delay
+            and (session.link.codec.numbered or now - self._ended_at >= session.link.options.disconnect_delay)
         )
 
+    def _tick_trial(self, session: Session, now: float) -> None:
+        """Close a WebSocket on trial that has not shown in time that it hears."""
+        trial = session.dock.trial
+        if trial is None:
+            self._trial = None
+        elif self._trial is None or self._trial[0] is not trial:
+            self._trial = (trial, now)
+        elif now - self._trial[1] >= session.link.options.trial_timeout:
+            trial.cut("it was on trial and did not answer")
+
     def _tick_detached(self, session: Session, now: float) -> None:
-        delay = session.link.options.disconnect_delay
-        if session.seat or session.attaches != self._attaches:
-            self._attaches = session.attaches
+        """End a session whose client stays away."""
+        options, dock = session.link.options, session.dock
+        if dock.seat or dock.attaches != self._attaches:
+            self._attaches = dock.attaches
             self._detached_at = None
-        if session.seat:
+        if dock.seat:
             return
         if self._detached_at is None:
             self._detached_at = now
-        elif session.closed is None and now - self._detached_at >= delay:
-            session.lose(codes.ABNORMAL, f"no receiver for {delay:g} s")
+        gone_for = now - self._detached_at
+        session.away = gone_for >= options.away_after
+        if session.closed:
+            return
+        if not session.link.codec.numbered:
+            if gone_for >= options.disconnect_delay:
+                session.lose(codes.ABNORMAL, f"no receiver for {options.disconnect_delay:g} s")
+        elif not dock.attaches and gone_for >= options.attach_timeout:
+            session.lose(codes.NOBODY_CAME, f"nothing attached within {options.attach_timeout:g} s")
+        elif gone_for >= options.resume:
+            session.lose(codes.ABNORMAL, f"no transport for {options.resume:g} s (resume)")
+        elif session.link.full and gone_for > 0:
+            session.lose(codes.ABNORMAL, "the buffer was full while no transport was there to empty it")
+
+    def _tick_credentials(self, session: Session, now: float) -> None:
+        """Ask for fresh credentials before the old ones expire, and end the session when they have."""
+        if session.expires_at is None or session.closed:
+            return
+        left = session.expires_at - now
+        if left <= 0:
+            session.abort(codes.NOT_AUTHENTICATED, "the credentials have expired")
+        elif left <= session.link.options.renew_before and self._asked_for != session.expires_at:
+            self._asked_for = session.expires_at
+            if session.link.codec.numbered:
+                session.say(Auth({"expires": round(left, 3)}))
 
     def _tick_buffer(self, session: Session, now: float) -> None:
         """Note who takes too little, and end the wait of senders that have waited too long."""
@@ -82,8 +130,9 @@ class Upkeep:
         if now - self._ended_at >= options.handler_grace and session.handler and not self._cancelled:
             self._cancelled = True
             session.handler.cancel(f"the session ended {options.handler_grace:g} s ago (handler_grace)")
-        if now - self._ended_at >= options.close_timeout and session.link.state is not State.CLOSED:
-            session.give_up(f"the client did not answer the close for {options.close_timeout:g} s")
+        patience = options.resume if session.link.codec.numbered and not session.seat else options.close_timeout
+        if now - self._ended_at >= patience and session.link.state is not State.CLOSED:
+            session.give_up(f"the client did not answer the close for {patience:g} s")
 
 
 def tick_seat(session: Session, seat: Seat, now: float) -> None:
@@ -103,11 +152,17 @@ def tick_seat(session: Session, seat: Seat, now: float) -> None:
     if seat.sent:
         seat.sent = False
         seat.quiet_since = now
-    elif seat.writing:
+        return
+    quiet_for = now - seat.quiet_since
+    numbered = session.link.codec.numbered
+    every = seat.wish or (options.heartbeat if numbered else options.heartbeat_delay)
+    if seat.writing:
         # A slow link takes one piece after another and is left alone; this one has taken nothing.
-        if now - seat.quiet_since >= options.heartbeat_delay + options.pong_timeout:
+        if quiet_for >= every + options.pong_timeout:
             seat.cut("the network takes nothing any more")
-    elif now - seat.quiet_since >= options.heartbeat_delay:
+    elif quiet_for >= every and seat.name != "poll":
         seat.quiet_since = now
         seat.beat = True
         seat.wake()
+    elif numbered and quiet_for >= options.stream_ack_delay and seat.lane.acked != session.link.ackable:
+        session.owe_ack()

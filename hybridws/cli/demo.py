@@ -82,12 +82,12 @@ async def serve(application: Callable[[], web.Application], host: str, port: int
         except OSError as error:
             print(f"hybridws demo: {blame(error, host, port)}", file=sys.stderr)
             return 1
-        url = address(host, runner.addresses[0][1])
-        print(f"The chat is at {url} (Ctrl-C ends it)", flush=True)
         loop = asyncio.get_running_loop()
         with contextlib.suppress(NotImplementedError):
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, stop.set)
+        url = address(host, runner.addresses[0][1])
+        print(f"The chat is at {url} (Ctrl-C ends it)", flush=True)
         if browser:
             await asyncio.to_thread(webbrowser.open, url)
         await stop.wait()

@@ -53,11 +53,16 @@ Batch = list[tuple[Packet, int]]
 
 
 class Frame(NamedTuple):
-    """One WebSocket frame or one event: its opcode, its bytes, and how many numbered packets it carries."""
+    """One WebSocket frame or one event: its opcode, its bytes, and what it says."""
 
     opcode: int
     payload: bytes
     packets: int
+    """How many numbered packets it carries."""
+    ack: int = -1
+    """The count that it acks; -1 if it says none."""
+    places: bool = False
+    """Whether it says the position of its first packet."""
 
 
 class Codec(NamedTuple):
@@ -180,6 +185,10 @@ def _json_dumps(packet: Packet, options: Options) -> bytes:
             text = f'["b","{base64.b64encode(value).decode()}"]'
         else:
             text = f'["m",{json_text(value, options)}]'
+    elif type(packet) is Ack:
+        return b'["a",%d]' % packet.total
+    elif type(packet) is Position:
+        return b'["#",%d]' % packet.number
     else:
         text = json_text(to_array(packet), options)
     try:

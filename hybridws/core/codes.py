@@ -17,10 +17,17 @@ BROKEN_FRAMING: Final = 3000  # SockJS: what came over a WebSocket was no JSON
 GO_AWAY: Final = 3000
 TOO_SLOW: Final = 4008
 MALFORMED: Final = 4400
+NOT_AUTHENTICATED: Final = 4401
+FORBIDDEN: Final = 4403
 NO_SESSION: Final = 4404
 NOBODY_CAME: Final = 4408
 SUPERSEDED: Final = 4409
 TOO_LARGE: Final = 4413
+TOO_MANY: Final = 4429
+NO_ANSWERER: Final = 4404
+
+ABRUPT: Final = frozenset((TOO_SLOW, MALFORMED, NOT_AUTHENTICATED, FORBIDDEN, TOO_LARGE, TOO_MANY))
+"""Ends that drop what was not confirmed, so that no numbered close can come after it."""
 
 LOWEST: Final = 1000
 OWN: Final = 3000  # from here on they are the application's (RFC 6455 §7.4.2)

@@ -19,7 +19,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from hybridws.core.outbox import OVERHEAD, Outbox
-from hybridws.core.packets import NUMBERED, Ack, Close, Message, Packet, Position, Request, Skipped
+from hybridws.core.packets import NUMBERED, Ack, Close, Message, Packet, Position, Skipped
 from hybridws.errors import Malformed
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from hybridws.options import Options
 
 
-WAITING: Final = (Message, Request)
-"""What waits in the inbox until the application takes it; everything else is dealt with as it comes."""
+ACK_EVERY: Final = 32
+"""Packets after which an ack goes alone: often enough to keep a sender's buffer from filling (protocol §5)."""
 
 
 class State(IntEnum):
@@ -42,12 +42,21 @@ class State(IntEnum):
 class Lane:
     """What a link remembers of one transport: how far it has got, each way."""
 
-    __slots__ = ("expects", "overtakes", "written")
+    __slots__ = ("acked", "acked_bytes", "expects", "on_trial", "overtakes", "owes", "placed", "written")
 
     def __init__(self, written: int = 0, *, overtakes: bool = False) -> None:
         """Make the lane of a transport that goes on after number `written`."""
         self.written = written
         """The newest number that this transport was given to write."""
+        self.placed = False
+        """Whether it was told the position from which it goes on."""
+        self.on_trial = False
+        """Nothing but acks goes here until the far side has shown that it hears them."""
+        self.acked = -1
+        """The count that it was last told to have arrived."""
+        self.acked_bytes = 0
+        self.owes = True
+        """An ack is due now, even if nothing else is."""
         self.expects: int | None = None
         """The number of the next packet that it brings; None before it has said so."""
         self.overtakes = overtakes
@@ -64,6 +73,7 @@ class Link:
         "_early_size",
         "_held",
         "ackable",
+        "came",
         "codec",
         "heard",
         "inbox_size",
@@ -86,6 +96,8 @@ class Link:
         """Numbered packets that have come, in order and without a gap."""
         self.ackable = 0
         """How many of them may be acked (rule 3)."""
+        self.came = 0
+        """Bytes that have come in numbered packets."""
         self.inbox_size = 0
         """Bytes that have come and that the application has not taken."""
         self._abandoned: list[bytes] = []
@@ -121,7 +133,7 @@ class Link:
 
     def abandon(self) -> None:
         """Drop what is not confirmed, so that the close is the next thing said."""
-        self._abandoned = self.outbox.since(self.outbox.confirmed, self.outbox.size)
+        self._abandoned += self._kept()
         self.outbox.confirm(self.outbox.last)
 
     def end(self) -> None:
@@ -131,8 +143,11 @@ class Link:
     def unconfirmed(self) -> list[object]:
         """Return the messages that the other side has not confirmed, as it would have read them, oldest first."""
         read = self.codec.read
-        kept = map(read, self._abandoned + self.outbox.since(self.outbox.confirmed, self.outbox.size))
+        kept = map(read, self._abandoned + self._kept())
         return [packet.value for packet in kept if isinstance(packet, Message)]
+
+    def _kept(self) -> list[bytes]:
+        return [words for words in self.outbox.since(self.outbox.confirmed, self.outbox.size) if words is not None]
 
     # ── what a transport may write ────────────────────────────────────────────────────────────────────────────────
 
@@ -141,17 +156,76 @@ class Link:
         return Lane(self.outbox.confirmed, overtakes=overtakes)
 
     def has_more(self, lane: Lane) -> bool:
-        """Tell whether there is something that this transport was not given yet."""
-        return self.outbox.last > lane.written and self.outbox.last > self.outbox.confirmed
+        """Tell whether there are numbered packets that this transport was not given yet."""
+        return self.outbox.last > max(lane.written, self.outbox.confirmed) and not lane.on_trial
 
-    def pending(self, lane: Lane) -> list[Frame]:
-        """Return the next of what this transport was not given yet, as frames: about `chunk` bytes in all."""
-        words = self.outbox.since(lane.written, self.options.chunk)
-        return self.codec.frames(words) if words else []
+    def pending(self, lane: Lane, limit: int | None = None) -> list[Frame]:
+        """Return the next of what this transport was not given yet, as frames: about `limit` (`chunk`) bytes in all.
 
-    def wrote(self, lane: Lane, count: int) -> None:
-        """Note that the transport was given `count` more packets. Nothing is forgotten by it."""
-        lane.written = max(lane.written, self.outbox.confirmed) + count
+        On a lane of a numbered codec an ack rides along, and the position stands before the first packet; on trial
+        there is nothing but the ack.
+        """
+        more = self.has_more(lane)
+        if not self.codec.numbered:
+            if not more:
+                return []
+            kept = self.outbox.since(lane.written, limit or self.options.chunk)
+            frames = self.codec.frames([words for words in kept if words is not None])
+            if len(frames) and None not in kept:
+                return frames
+            # What was dropped has no word here; the last frame stands for the numbers that nobody will see.
+            gap = len(kept) - sum(frame.packets for frame in frames)
+            return [*frames[:-1], frames[-1]._replace(packets=frames[-1].packets + gap)] if frames else []
+        if not (more or lane.owes or not (lane.placed or lane.on_trial)):
+            return []
+        head: list[bytes] = []
+        ack = -1
+        if lane.owes or self.ackable != lane.acked:
+            ack = self.ackable
+            head.append(self.codec.dumps(Ack(ack), self.options))
+        if lane.on_trial:
+            return [self.codec.frames(head)[0]._replace(packets=0, ack=ack)]
+        if not lane.placed:
+            start = max(lane.written, self.outbox.confirmed) + 1
+            head.append(self.codec.dumps(Position(start), self.options))
+        kept = self.outbox.since(lane.written, limit or self.options.chunk) if more else []
+        frame = self.codec.frames(head + self._filled(kept))[0]
+        return [frame._replace(packets=len(kept), ack=ack, places=True)]
+
+    def _filled(self, kept: list[bytes | None]) -> list[bytes]:
+        """Put a word for each run of packets that were dropped."""
+        words: list[bytes] = []
+        run = 0
+        for item in [*kept, b""]:
+            if item is None:
+                run += 1
+                continue
+            if run:
+                words.append(self.codec.dumps(Skipped(run), self.options))
+                run = 0
+            words.append(item)
+        return words[:-1]
+
+    def finished(self, lane: Lane) -> bool:
+        """Tell whether nothing is left to be written on this lane, ever: both ends know, or will from this lane."""
+        if self.codec.numbered:
+            return self.state is State.CLOSED and (self.heard is None or lane.acked >= self.received)
+        return self.said is not None and lane.written >= self.outbox.last
+
+    def wrote(self, lane: Lane, frame: Frame) -> None:
+        """Note that the transport was given this frame. Nothing is forgotten by it."""
+        lane.written = max(lane.written, self.outbox.confirmed) + frame.packets
+        if frame.ack >= 0:
+            lane.acked = frame.ack
+            lane.acked_bytes = self.came
+            lane.owes = False
+        lane.placed = lane.placed or frame.places
+
+    def ack_due(self, lane: Lane) -> bool:
+        """Tell whether so much has come that it should be acked without waiting for something to ride on."""
+        return self.ackable > lane.acked and (
+            self.ackable - lane.acked >= ACK_EVERY or self.came - lane.acked_bytes >= self.options.buffer // 4
+        )
 
     def confirm(self, count: int) -> None:
         """Forget what the other side has: `count` packets in all. Raises Malformed for more than was said."""
@@ -172,7 +246,7 @@ class Link:
     # ── what a transport brings ───────────────────────────────────────────────────────────────────────────────────
 
     def receive(self, lane: Lane, batch: Batch) -> Batch:
-        """Take a batch that a transport brought, and return what of it is new to the application, in order.
+        """Take a batch that a transport brought, and return what of it is new, in order.
 
         Raises Malformed for a packet without a position, one that skips ahead (unless POSTs may overtake), more than
         `buffer` allows, or an impossible ack; what came before it in the batch is lost with the transport, not acked.
@@ -185,6 +259,8 @@ class Link:
                 lane.expects = packet.number
             elif isinstance(packet, Ack):
                 self.confirm(packet.total)
+            else:
+                new.append((packet, size))
         return new
 
     def _number(self, lane: Lane, packet: Packet, size: int, new: Batch) -> None:
@@ -219,16 +295,19 @@ class Link:
     def _accept(self, packet: Packet, size: int, new: Batch) -> None:
         if self.heard is not None:
             return  # nothing counts after a close
-        cost = size + OVERHEAD if isinstance(packet, WAITING) else 0
+        cost = size + OVERHEAD if isinstance(packet, Message) else 0  # all else is dealt with as it comes
         if cost and self.codec.numbered and self.inbox_size + cost > self.options.buffer * 3 // 2:
             raise Malformed("more was sent than `buffer` allows before it is acked")
         count = packet.many if isinstance(packet, Skipped) else 1
         self.received += count
+        self.came += size
         self.inbox_size += cost
         self._beyond.append((cost, count))
         self._advance()
         if isinstance(packet, Close):
             self.heard = packet
+            self.ackable = self.received  # nothing comes after it that an ack could hold back
+            self._beyond.clear()
             self.end()
         new.append((packet, size))
 

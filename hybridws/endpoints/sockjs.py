@@ -10,29 +10,24 @@ import html
 import json
 import re
 import secrets
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
 from hybridws import assets
 from hybridws.core import codes
 from hybridws.core.packets import Close, Open
 from hybridws.core.sockjs import PAYLOAD_EXPECTED, SOCKJS
-from hybridws.errors import Draining, Forbidden, Malformed, Refused, TooMany
-from hybridws.exchange import Answer, Gone
+from hybridws.endpoints.routes import NO_SNIFFING, PLAIN, Endpoint, Missing, Route, Visit, at
+from hybridws.errors import Forbidden, Malformed, Refused, TooMany
 from hybridws.gate import Risk
-from hybridws.transports.downlinks import DOWNLINKS, NOT_CACHED, Response, pump, say_once
+from hybridws.transports.downlinks import DOWNLINKS, SOCKJS_MANNER, Pump, Response, say_once
 from hybridws.transports.websocket import KINDS, Carrier
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from hybridws.exchange import Exchange, Request
-    from hybridws.server import Server
+    from hybridws.exchange import Request
     from hybridws.session import Session
 
-PLAIN: Final = {"Content-Type": "text/plain; charset=UTF-8"}
-NO_SNIFFING: Final = {"X-Content-Type-Options": "nosniff"}
+NOT_CACHED: Final = {"Cache-Control": "no-store, no-cache, no-transform, must-revalidate, max-age=0"}
 YEAR: Final = 31_536_000
 CACHED: Final = {"Cache-Control": f"public, max-age={YEAR}", "Expires": "Thu, 31 Dec 2099 23:59:59 GMT"}
 ALLOWED_FOR: Final = {"Access-Control-Max-Age": str(YEAR)}
@@ -63,49 +58,6 @@ class Fault(Refused):
     """The request is broken; SockJS says so with status 500."""
 
     status = 500
-
-
-class Missing(Refused):
-    """There is nothing at this address, or no such session."""
-
-    status = 404
-
-
-class Visit(NamedTuple):
-    """One request to one of our addresses."""
-
-    server: Server
-    exchange: Exchange
-    names: dict[str, str]
-    """The parts of the path that have names."""
-    cors: dict[str, str]
-
-    @property
-    def request(self) -> Request:
-        """The request."""
-        return self.exchange.request
-
-    async def answer(self, status: int, body: bytes = b"", *headers: dict[str, str]) -> None:
-        """Answer with a whole response."""
-        whole = {**NO_SNIFFING, **self.cors}
-        for some in headers:
-            whole.update(some)
-        await self.exchange.answer(Answer(status, body, whole))
-
-
-Endpoint = Callable[[Visit], Coroutine[Any, Any, None]]
-
-
-class Route(NamedTuple):
-    """One address: its path below the prefix, what it does for each method, and how pages could abuse it."""
-
-    path: re.Pattern[str]
-    methods: dict[str, Endpoint]
-    risk: Risk = Risk.READS
-    transport: str | None = None
-    """The transport that must be on offer for the address to exist."""
-    legacy: bool = False
-    cors: bool = True
 
 
 # ── pages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -186,30 +138,32 @@ async def _receive(visit: Visit) -> None:
             raise Fault('"callback" parameter required')
         if not _CALLBACK.fullmatch(callback):
             raise Fault('invalid "callback" parameter')
-    headers = {**NO_SNIFFING, **visit.cors, **_cookie(visit)}
-    response = Response(visit.exchange, row, callback, headers, visit.server.options.response_limit)
-    session = _session(visit)
+    headers = {**NOT_CACHED, **NO_SNIFFING, **visit.cors, **_cookie(visit)}
+    response = Response(visit.exchange, row, headers, visit.server.options.response_limit, callback)
+    session = await _session(visit)
     if session.seat and session.seat.probe and session.seat.probe():
         # Its connection is gone and nobody has noticed yet: what it was given may be lost (rule: interrupted).
         session.seat.cut("the client has gone")
-        session = _session(visit)
+        session = await _session(visit)
     if session.seat is None:
-        await pump(visit.exchange, session, row, response)
+        visit.server.settle(session)
+        await Pump(visit.exchange, session, row.name).run(response, SOCKJS_MANNER)
     else:
         word = session.link.said or Close(codes.ANOTHER_CONNECTION, "Another connection still open")
         await say_once(response, SOCKJS.dumps(word, visit.server.options))
 
 
-def _session(visit: Visit) -> Session:
+async def _session(visit: Visit) -> Session:
     """Return the session of this name, or open it; one that its client lost is not the same session any more."""
     server = visit.server
-    session = server.find(visit.names["session"])
-    if session is None or (session.closed and session.link.said is None):
-        if server.draining:
-            raise Draining("the server is about to stop; try again in a moment")
-        session = server.open(SOCKJS, visit.request, name=visit.names["session"])
+    session = _living(visit)
+    admission = None
+    if session is None:
+        admission = await server.admit(visit.request)
+        session = _living(visit)  # another receiver may have opened it while the application was asked
+    if session is None:
+        session = server.open(SOCKJS, visit.request, admission, name=visit.names["session"])
         session.link.send(Open({}))
-    _check_owner(session, visit.request)
     return session
 
 
@@ -278,14 +232,14 @@ async def _take(visit: Visit, body: bytes) -> None:
 
 
 async def _websocket(visit: Visit) -> None:
-    if visit.server.draining:
-        raise Draining("the server is about to stop; try again in a moment")
+    admission = await visit.server.admit(visit.request)
     socket = await visit.exchange.upgrade()
-    kind = KINDS["websocket" if visit.names else "websocket-raw"]
-    session = visit.server.open(kind.codec, visit.request)
+    kind = KINDS["sockjs" if visit.names else "raw"]
+    session = visit.server.open(kind.codec, visit.request, admission)
     session.subprotocol = socket.subprotocol
     if kind.codec is SOCKJS:
         session.link.send(Open({}))
+    visit.server.settle(session)
     await Carrier(socket, session, kind).run()
 
 
@@ -295,12 +249,8 @@ _IN_SESSION: Final = r"/(?P<server>[^/.]+)/(?P<session>[^/.]+)"
 """The server part is for balancers, which may stick by it; a session is known by its own part alone."""
 
 
-def _at(path: str) -> re.Pattern[str]:
-    return re.compile(path + r"/?")
-
-
 def _down(name: str, method: str, risk: Risk, *, legacy: bool = False) -> Route:
-    path = _at(rf"{_IN_SESSION}/(?P<transport>{name})")
+    path = at(rf"{_IN_SESSION}/(?P<transport>{name})")
     methods: dict[str, Endpoint] = {method: _receive}
     if method == "POST":
         methods["OPTIONS"] = _preflight(method)
@@ -308,20 +258,20 @@ def _down(name: str, method: str, risk: Risk, *, legacy: bool = False) -> Route:
 
 
 ROUTES: Final = (
-    Route(_at(r""), {"GET": _greet, "HEAD": _greet}),
-    Route(_at(r"/info"), {"GET": _info, "OPTIONS": _preflight("GET")}),
-    Route(_at(r"/iframe[0-9-.a-z_]*\.html"), {"GET": _iframe, "HEAD": _iframe}, legacy=True, cors=False),
-    Route(_at(r"/sockjs\.min\.js"), {"GET": _client, "HEAD": _client}, cors=False),
-    Route(_at(r"/websocket"), {"GET": _websocket}, Risk.WRITES, "websocket-raw"),
-    Route(_at(rf"{_IN_SESSION}/websocket"), {"GET": _websocket}, Risk.WRITES, "websocket"),
+    Route(at(r""), {"GET": _greet, "HEAD": _greet}),
+    Route(at(r"/info"), {"GET": _info, "OPTIONS": _preflight("GET")}),
+    Route(at(r"/iframe[0-9-.a-z_]*\.html"), {"GET": _iframe, "HEAD": _iframe}, legacy=True, cors=False),
+    Route(at(r"/sockjs\.min\.js"), {"GET": _client, "HEAD": _client}, cors=False),
+    Route(at(r"/websocket"), {"GET": _websocket}, Risk.WRITES, "websocket-raw"),
+    Route(at(rf"{_IN_SESSION}/websocket"), {"GET": _websocket}, Risk.WRITES, "websocket"),
     _down("xhr", "POST", Risk.WRITES),
     _down("xhr_streaming", "POST", Risk.WRITES),
     _down("eventsource", "GET", Risk.READS),
     _down("htmlfile", "GET", Risk.EMBEDS, legacy=True),
     _down("jsonp", "GET", Risk.EMBEDS, legacy=True),
-    Route(_at(rf"{_IN_SESSION}/xhr_send"), {"POST": _send, "OPTIONS": _preflight("POST")}, Risk.WRITES),
+    Route(at(rf"{_IN_SESSION}/xhr_send"), {"POST": _send, "OPTIONS": _preflight("POST")}, Risk.WRITES),
     Route(
-        _at(rf"{_IN_SESSION}/jsonp_send"),
+        at(rf"{_IN_SESSION}/jsonp_send"),
         {"POST": _send_form},
         Risk.WRITES,
         "jsonp-polling",
@@ -329,45 +279,3 @@ ROUTES: Final = (
         cors=False,
     ),
 )
-
-
-async def serve(server: Server, exchange: Exchange) -> None:
-    """Answer one request to an address below the mount's prefix."""
-    cors: dict[str, str] = {}
-    try:
-        route, names = _route(server, exchange.request)
-        admitted = server.gate.admit(exchange.request, route.risk)
-        if route.cors:
-            cors = admitted
-        await route.methods[exchange.request.method](Visit(server, exchange, names, cors))
-    except Refused as fault:
-        headers = {**PLAIN, **NO_SNIFFING, **cors}
-        if retry := fault.details.get("retry"):
-            headers["Retry-After"] = str(retry)
-        await exchange.answer(Answer(fault.status, f"{fault.reason}\n".encode(), headers))
-    except WrongMethod as wrong:
-        await exchange.answer(Answer(405, b"", {"Allow": ", ".join(wrong.allowed), **NO_SNIFFING}))
-    except Gone:
-        pass  # nobody is left to be answered
-
-
-class WrongMethod(Exception):
-    """The address takes other methods."""
-
-    def __init__(self, allowed: Collection[str]) -> None:
-        """Keep the methods that it does take."""
-        super().__init__()
-        self.allowed = allowed
-
-
-def _route(server: Server, request: Request) -> tuple[Route, dict[str, str]]:
-    """Find the address in the table. Raises Missing or WrongMethod."""
-    options = server.options
-    for route in ROUTES:
-        if found := route.path.fullmatch(request.tail):
-            if (route.legacy and not options.legacy) or (route.transport and not options.offers(route.transport)):
-                break
-            if request.method not in route.methods:
-                raise WrongMethod(route.methods)
-            return route, found.groupdict()
-    raise Missing("there is nothing at this address")

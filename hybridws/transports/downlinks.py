@@ -6,6 +6,7 @@ from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote_from_bytes
 
+from hybridws.core import codes
 from hybridws.core.sockjs import HEARTBEAT
 from hybridws.exchange import Answer, Exchange, Gone
 from hybridws.seat import Bell
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
     from hybridws.seat import Seat
     from hybridws.session import Session
 
-NOT_CACHED: Final = {"Cache-Control": "no-store, no-cache, no-transform, must-revalidate, max-age=0"}
 UNBUFFERED: Final = {"X-Accel-Buffering": "no"}
 """Asks nginx, and the proxies that learned it from nginx, to pass a stream on as it comes."""
 
 XHR_PADDING: Final = b"h" * 2048 + b"\n"
 """Some browsers, antivirus boxes and old proxies show nothing of a response before it has 2 KiB."""
+SSE_PADDING: Final = b":%b\n\n" % (b" " * 2048)
+NIL_PADDING: Final = b"\xc0" * 2048
 HTML_PADDING: Final = 1024
 """Bytes before an old browser starts to run the scripts of a page that is still coming."""
 
@@ -57,6 +59,20 @@ def _event(payload: bytes, _callback: str) -> bytes:
     return b"data: %b\r\n\r\n" % payload
 
 
+def _sse(payload: bytes, _mark: str) -> bytes:
+    """Write a batch as one event, a line a packet; JSON in one line holds no line break."""
+    return b"data: %b\n\n" % payload.replace(b"\n", b"\ndata: ")
+
+
+def _sse_with_id(payload: bytes, mark: str) -> bytes:
+    """Write a batch as one event whose id is the count so far: what EventSource sends back as Last-Event-ID."""
+    return b"id: %b\n%b" % (mark.encode(), _sse(payload, mark))
+
+
+def _bare(payload: bytes, _mark: str) -> bytes:
+    return payload
+
+
 def _html_prelude(callback: str) -> bytes:
     return (_HTML_HEAD % callback).ljust(HTML_PADDING).encode() + b"\r\n\r\n"
 
@@ -76,7 +92,7 @@ class Downlink(NamedTuple):
     name: str
     content_type: str
     wrap: Callable[[bytes, str], bytes]
-    """Write one frame; the second argument is the callback's name, where there is one."""
+    """Write one frame; the second argument is the callback's name, or else the count of packets so far."""
     prelude: Callable[[str], bytes] | None = None
     """What a stream begins with; None for a poll, whose answer is one frame."""
 
@@ -90,6 +106,15 @@ DOWNLINKS: Final = {
     "htmlfile": Downlink("htmlfile", "text/html; charset=UTF-8", _html_script, _html_prelude),
     "jsonp": Downlink("jsonp-polling", "application/javascript; charset=UTF-8", _jsonp),
 }
+"""The HTTP transports of SockJS, by the last part of their address."""
+
+STREAMS: Final = {
+    "json": Downlink("stream", "text/event-stream", _sse, lambda _mark: SSE_PADDING),
+    "msgpack": Downlink("stream", "application/octet-stream", _bare, lambda _mark: NIL_PADDING),
+}
+"""The native stream, by codec."""
+
+EVENTS: Final = Downlink("events", "text/event-stream", _sse_with_id, lambda _mark: b"retry: 1000\n" + SSE_PADDING)
 
 
 class Response:
@@ -98,13 +123,13 @@ class Response:
     __slots__ = ("_callback", "_exchange", "_headers", "_limit", "_row", "sent")
 
     def __init__(
-        self, exchange: Exchange, row: Downlink, callback: str, headers: Mapping[str, str], limit: int
+        self, exchange: Exchange, row: Downlink, headers: Mapping[str, str], limit: int, callback: str = ""
     ) -> None:
         """Prepare an answer with these headers that ends after `limit` bytes."""
         self._exchange = exchange
         self._row = row
         self._callback = callback
-        self._headers = {"Content-Type": row.content_type, **NOT_CACHED, **headers}
+        self._headers = {"Content-Type": row.content_type, **headers}
         self._limit = limit
         self.sent = 0
 
@@ -114,9 +139,9 @@ class Response:
             await self._exchange.start({**self._headers, **UNBUFFERED})
             await self._exchange.write(self._row.prelude(self._callback))
 
-    async def say(self, payload: bytes) -> None:
-        """Write one frame. Raises Gone."""
-        data = self._row.wrap(payload, self._callback)
+    async def say(self, payload: bytes, count: int = 0) -> None:
+        """Write one frame; `count` is how many packets the client then has had in all. Raises Gone."""
+        data = self._row.wrap(payload, self._callback or str(count))
         self.sent += len(data)
         if self._row.prelude:
             await self._exchange.write(data)
@@ -143,47 +168,74 @@ async def say_once(response: Response, payload: bytes) -> None:
     await response.end()
 
 
-async def pump(exchange: Exchange, session: Session, row: Downlink, response: Response) -> None:
-    """Carry a session's frames down until the response is full, the session has ended, or the client has gone."""
-    bell = Bell()
+class Manner(NamedTuple):
+    """What a dialect says on a stream besides its messages."""
 
-    def wake() -> None:
-        bell.ring()
-        if seat.over and seat.writing:
-            exchange.abort()
+    heartbeat: bytes
+    answered: bool
+    """Whether the client answers a heartbeat, so that silence after one means that it is gone."""
+    refuse: Callable[[int, str], bytes] | None = None
+    """Writes why a stream ends before its time; None where the dialect has no words for it."""
 
-    seat = session.attach(row.name, wake)
-    seat.probe = lambda: exchange.gone
-    try:
-        await response.begin()
-        while not (seat.over or response.full):
-            if not await _write_some(exchange, seat, response):
-                await bell.wait()
-            elif seat.finished:
+
+SOCKJS_MANNER: Final = Manner(HEARTBEAT, answered=False)
+
+
+class Pump:
+    """One HTTP transport at work: it has a seat, and writes into a response what the seat has for it."""
+
+    __slots__ = ("bell", "exchange", "seat")
+
+    def __init__(self, exchange: Exchange, session: Session, name: str) -> None:
+        """Take the seat for a transport of this name."""
+        self.exchange = exchange
+        self.bell = Bell()
+        self.seat: Seat = session.attach(name, self._wake)
+        self.seat.probe = lambda: exchange.gone
+
+    def _wake(self) -> None:
+        self.bell.ring()
+        if self.seat.over and self.seat.writing:
+            self.exchange.abort()  # nobody takes what is being written: it would never end
+
+    async def run(self, response: Response, manner: Manner) -> None:
+        """Write until the response is full, the session has ended, the client has gone, or another has the seat."""
+        seat = self.seat
+        try:
+            await response.begin()
+            while not (seat.over or response.full):
+                if not await self._write(response, manner):
+                    await self.bell.wait()
+                elif seat.finished:
+                    break
+            code, reason = seat.verdict
+            if manner.refuse and code in codes.ABRUPT:
+                await response.say(manner.refuse(code, reason))
+            await response.end()
+            seat.leave("the response was full" if response.full else "the session has ended")
+        except Gone:
+            seat.cut("the connection broke")
+        finally:
+            seat.cut("the request was cancelled")  # changes nothing where the seat is over
+
+    async def _write(self, response: Response, manner: Manner) -> bool:
+        """Write what is there; tell whether there was anything. Raises Gone."""
+        seat = self.seat
+        frames = seat.pending()
+        if not frames and not seat.beat:
+            return False
+        if self.exchange.gone:
+            raise Gone
+        if not frames:
+            seat.sent = True
+            seat.asked = manner.answered
+            await response.say(manner.heartbeat, seat.lane.written)
+        seat.beat = False
+        for frame in frames:
+            seat.wrote(frame)
+            await response.say(frame.payload, seat.lane.written)
+            seat.delivered()
+            if response.full:
                 break
-        await response.end()
-        seat.leave("the response was full" if response.full else "the session has ended")
-    except Gone:
-        seat.cut("the connection broke")
-    finally:
-        seat.cut("the request was cancelled")  # changes nothing where the seat is over
-
-
-async def _write_some(exchange: Exchange, seat: Seat, response: Response) -> bool:
-    """Write what is there; tell whether there was anything. Raises Gone."""
-    frames = seat.pending()
-    if not frames and not seat.beat:
-        return False
-    if exchange.gone:
-        raise Gone
-    seat.beat = False
-    if not frames:
-        seat.sent = True
-        await response.say(HEARTBEAT)
-    for frame in frames:
-        seat.wrote(frame)
-        await response.say(frame.payload)
-        seat.delivered()
-        if response.full:
-            break
-    return True
+        seat.lane.on_trial = False  # only the first batch is the ack alone
+        return True

@@ -6,13 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hybridws.core import codes
-from hybridws.core.codec import CLOSE, TEXT, Codec
+from hybridws.core.codec import BINARY, CLOSE, JSON, MSGPACK, TEXT, Codec
+from hybridws.core.packets import Refuse
 from hybridws.core.sockjs import HEARTBEAT, RAW, SOCKJS, close_of
 from hybridws.errors import Malformed, Refused
 from hybridws.exchange import Gone, Left, Socket
 from hybridws.seat import Bell
 
 if TYPE_CHECKING:
+    from hybridws.core.codec import Batch
     from hybridws.seat import Seat
     from hybridws.session import Session
 
@@ -22,16 +24,20 @@ class Kind(NamedTuple):
 
     name: str
     codec: Codec
+    opcode: int
     heartbeat: bytes | None
-    """A frame of text that says that we are alive, besides the ping."""
+    """A frame that says that we are alive; where the client does not answer it, a ping goes with it."""
     malformed: int
     """The close code for what is not in the client's own language."""
 
 
 KINDS: Final = {
-    "websocket": Kind("websocket", SOCKJS, HEARTBEAT, codes.BROKEN_FRAMING),
-    "websocket-raw": Kind("websocket-raw", RAW, None, codes.MALFORMED),
+    "sockjs": Kind("websocket", SOCKJS, TEXT, HEARTBEAT, codes.BROKEN_FRAMING),
+    "raw": Kind("websocket-raw", RAW, TEXT, None, codes.MALFORMED),
+    "json": Kind("websocket", JSON, TEXT, b'["h"]', codes.MALFORMED),
+    "msgpack": Kind("websocket", MSGPACK, BINARY, b"\x91\xa1h", codes.MALFORMED),
 }
+"""By codec."""
 
 
 class Carrier:
@@ -48,10 +54,19 @@ class Carrier:
         self._bell = Bell()
         self._farewell: tuple[int, str] | None = None
         """What the close frame says, when it is we who end this connection for a fault."""
-        self._seat: Seat = session.attach(kind.name, self._wake)
+        self._seat: Seat = session.attach(kind.name, self._wake, trial=kind.codec.numbered)
 
-    async def run(self) -> None:
-        """Carry until the end."""
+    @property
+    def seat(self) -> Seat:
+        """The WebSocket's place in its session."""
+        return self._seat
+
+    async def run(self, batch: Batch | None = None) -> None:
+        """Carry until the end; `batch` is what the frame that attached this WebSocket brought besides."""
+        try:
+            self._session.feed(self._seat.lane, batch or [])
+        except Refused as fault:
+            self._refuse(fault.code, fault.reason)
         writer = asyncio.get_running_loop().create_task(self._write())
         try:
             await self._read()
@@ -64,8 +79,8 @@ class Carrier:
 
     def _wake(self) -> None:
         self._bell.ring()
-        if self._seat.over and self._farewell is None:
-            self._socket.abort()  # the session has ended without this socket: what is being written is of no use
+        if self._seat.over and self._seat.verdict[0] == codes.ABNORMAL and self._farewell is None:
+            self._socket.abort()  # it is dead, or taken for dead: what is being written is of no use
 
     async def _read(self) -> None:
         """Feed what comes to the session, until the far side has left."""
@@ -75,7 +90,10 @@ class Carrier:
                 data = await self._socket.receive()
                 seat.heard = True
                 if data is not None and not seat.over:
-                    session.feed(seat.lane, link.codec.loads(data, link.options))
+                    batch = link.codec.loads(data, link.options)
+                    if seat.lane.on_trial:
+                        session.dock.promote(seat)  # it has heard our ack, and we have heard it
+                    session.feed(seat.lane, batch)
             except Left as left:
                 if left.code == codes.ABNORMAL:
                     seat.cut("the connection broke")
@@ -90,9 +108,12 @@ class Carrier:
                 await session.wait_for_inbox()
 
     def _refuse(self, code: int, reason: str) -> None:
-        """End the session for what came; the writer says so in the close frame."""
+        """End the connection for what came, and the session if it cannot go on without; the close frame says why."""
         self._farewell = (code, codes.shorten(reason))
-        self._session.lose(code, reason)
+        if self._kind.codec.numbered and code != codes.TOO_LARGE:
+            self._seat.cut(reason)
+        else:
+            self._session.lose(code, reason)
 
     async def _write(self) -> None:
         """Write what the session has to say, until it has ended."""
@@ -109,20 +130,29 @@ class Carrier:
                         await self._socket.send(frame.opcode, frame.payload)
                     seat.delivered()
                 if seat.finished:
-                    self._farewell = self._farewell or (codes.NORMAL, "")
+                    self._farewell = (codes.NORMAL, "")
                     seat.leave("the session has ended")
                 elif not seat.pending():
                     await self._bell.wait()
-            if self._farewell:
-                await self._socket.close(*self._farewell, self._patience)
+            code, reason = self._farewell or seat.verdict
+            if code != codes.ABNORMAL:
+                await self._say_goodbye(code, reason)
         except Gone:
             seat.cut("the connection broke")
+
+    async def _say_goodbye(self, code: int, reason: str) -> None:
+        """Close the connection; a native client is told by `x` too, since browsers hide close frames from some."""
+        if self._kind.codec.numbered and code in codes.ABRUPT:
+            words = self._kind.codec.dumps(Refuse(code, reason, {}), self._session.link.options)
+            await self._socket.send(self._kind.opcode, words)
+        await self._socket.close(code, codes.shorten(reason), self._patience)
 
     async def _beat(self) -> None:
         """Send a heartbeat; from when it has left, the far side has `pong_timeout` to show a sign of life."""
         self._seat.beat = False
         self._seat.sent = True
         if self._kind.heartbeat is not None:
-            await self._socket.send(TEXT, self._kind.heartbeat)
-        await self._socket.ping()
+            await self._socket.send(self._kind.opcode, self._kind.heartbeat)
+        if not self._kind.codec.numbered:
+            await self._socket.ping()
         self._seat.asked = True
