@@ -1,5 +1,6 @@
 """hybridws: two-way sessions between Python and any client, through any network."""
 
+from hybridws.client import CannotConnect, Connection, connect
 from hybridws.errors import (
     BufferFull,
     HybridError,
@@ -14,13 +15,15 @@ from hybridws.hub import Room
 from hybridws.options import ANY_ORIGIN, ANY_ORIGIN_WITH_CREDENTIALS, Options
 from hybridws.server import Server
 from hybridws.session import Closed, Session
+from hybridws.version import __version__
 
-__version__ = "0.1.0"
 __all__ = [
     "ANY_ORIGIN",
     "ANY_ORIGIN_WITH_CREDENTIALS",
     "BufferFull",
+    "CannotConnect",
     "Closed",
+    "Connection",
     "HybridError",
     "MessageTooLarge",
     "Options",
@@ -32,4 +35,6 @@ __all__ = [
     "SessionClosed",
     "Stalled",
     "Unsendable",
+    "__version__",
+    "connect",
 ]

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import struct
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
-from aiohttp import ClientError, HttpVersion11, WSMsgType, web
+from aiohttp import ClientError, HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_exceptions import HTTPException
 
-from hybridws.core import codes
 from hybridws.endpoints import serve
 from hybridws.errors import Malformed, TooLarge, TooSlow
-from hybridws.exchange import Answer, Gone, Left, Request
+from hybridws.exchange import Answer, Gone, Request
 from hybridws.options import Options
 from hybridws.server import Server
+from hybridws.sockets import WebSocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -27,8 +26,6 @@ SERVERS: Final = web.AppKey("hybridws", dict[str, Server])
 
 WRITER_LIMIT: Final = 64 * 1024
 """Bytes that a WebSocket may have waiting in this process before its writer waits (aiohttp)."""
-
-_CLOSE_CODE: Final = struct.Struct("!H")
 
 
 def mount(
@@ -139,6 +136,11 @@ class HttpExchange:
         if self._web.transport:
             self._web.transport.abort()
 
+    def _cut(self, *, rest: bool) -> None:
+        """Close the connection: after the `rest` of what is to be written, or at once."""
+        if self._web.transport:
+            (self._web.transport.close if rest else self._web.transport.abort)()
+
     async def start(self, headers: Mapping[str, str]) -> None:
         """Begin a response of status 200 whose length is not known. Raises Gone."""
         self.response = web.StreamResponse(headers=headers)
@@ -191,83 +193,10 @@ class HttpExchange:
         except (ConnectionError, ClientError):
             raise Gone from None
         self.response = response
-        return WebSocket(response, self._web, chosen)
+        return WebSocket(response, self._cut, chosen)
 
 
 class Coded(Malformed):
     """A body with a Content-Encoding: a few bytes of it could become any number (RFC 9110 §15.5.16)."""
 
     status = 415
-
-
-class WebSocket:
-    """One WebSocket that aiohttp reads and writes."""
-
-    __slots__ = ("_closing", "_left", "_response", "_web", "subprotocol")
-
-    def __init__(self, response: web.WebSocketResponse, request: web.Request, subprotocol: str | None) -> None:
-        """Wrap a WebSocket after its handshake."""
-        self._response = response
-        self._web = request
-        self._left = asyncio.Event()
-        self._closing = False
-        self.subprotocol = subprotocol
-
-    async def receive(self) -> str | bytes | None:
-        """Wait for the next frame; None is a mere sign of life. Raises Left, Malformed, TooLarge."""
-        message = await self._response.receive()
-        data: Any = message.data
-        match message.type:
-            case WSMsgType.TEXT | WSMsgType.BINARY:
-                return cast("str | bytes", data)
-            case WSMsgType.PING:
-                try:
-                    await self._response.pong(message.data)
-                except (ConnectionError, ClientError):
-                    self._left.set()
-                    raise Left(codes.ABNORMAL) from None
-                return None
-            case WSMsgType.PONG:
-                return None
-            case WSMsgType.CLOSE:
-                self._left.set()
-                if not self._closing:
-                    await self._response.close(code=message.data or codes.NORMAL, drain=False)
-                raise Left(message.data or codes.NO_STATUS, message.extra or "")
-            case _:
-                self._left.set()
-                raise Left(codes.ABNORMAL)
-
-    async def send(self, opcode: int, payload: bytes) -> None:
-        """Send one frame, and wait while the network takes no more. Raises Gone."""
-        try:
-            await self._response.send_frame(payload, WSMsgType(opcode))
-        except (ConnectionError, ClientError):
-            raise Gone from None
-
-    async def ping(self) -> None:
-        """Ask for a sign of life (RFC 6455 §5.5.2). Raises Gone."""
-        await self.send(WSMsgType.PING, b"")
-
-    async def close(self, code: int, reason: str, patience: float) -> None:
-        """Do the closing handshake; cut the connection after `patience` seconds without an answer.
-
-        Whoever receives must go on: it is there that the answer comes. A second call changes nothing.
-        """
-        if self._closing:
-            return
-        self._closing = True
-        await self.send(WSMsgType.CLOSE, _CLOSE_CODE.pack(code) + reason.encode())
-        try:
-            async with asyncio.timeout(patience):
-                await self._left.wait()
-        except TimeoutError:
-            self.abort()
-        else:
-            if self._web.transport:
-                self._web.transport.close()
-
-    def abort(self) -> None:
-        """Cut the connection at once."""
-        if self._web.transport:
-            self._web.transport.abort()

@@ -2,8 +2,9 @@
 //
 //   node tools/screenshots.mjs [WORD]        only the pictures whose name holds the word, such as firefox or dark
 //
-// It starts the demo itself (python -m hybridws demo; PYTHON says which python, else .venv's) and ends it. Wants `npm ci` in tests/, Debian's chromium and firefox-esr (CHROMIUM and FIREFOX name others), and, for
-// pictures in the page's own first choice of letters, Debian's fonts-inter, fonts-jetbrains-mono, fonts-noto-color-emoji.
+// It starts the demo itself (python -m hybridws demo; PYTHON says which python, else the one of .venv) and ends it.
+// Wants `npm ci` in tests/, Debian's chromium and firefox-esr (CHROMIUM and FIREFOX name others) and, for the page's
+// first choice of letters, Debian's fonts-inter, fonts-jetbrains-mono and fonts-noto-color-emoji.
 
 import { spawn } from "node:child_process";
 import { mkdir } from "node:fs/promises";
@@ -48,22 +49,29 @@ const PICTURES = [
   { browser: "firefox", screen: "phone", transport: "websocket", open: "side" },
 ];
 
+const ROOM = "lobby";
 const YOU = "Mellow Heron";
+const OTHERS = { "Amber Wren": "xhr-polling", "Brisk Hare": "xhr-streaming", "Hazel Swift": "websocket" };
+/** Who says what; a line with `over` is a change of transport instead. */
 const TALK = [
-  ["Amber Wren", "Morning! The train's Wi-Fi blocks WebSocket again, so I am here over long polling."],
-  ["Brisk Hare", "Hotel here. It buffers streams, and I only noticed because the badge said so 🙂"],
-  [YOU, "Plain websocket at my desk. Three of us, three transports, one room."],
-  ["Amber Wren", "Watch this: I switch to eventsource while I type…"],
-  ["Amber Wren", "Done. Did you see me leave?"],
-  ["Brisk Hare", "No. Your messages simply went on."],
-  [YOU, "That is rather the point. The server has one coroutine for you:\nasync for message in session"],
-  ["Brisk Hare", "And in the workshop they are taking the proxy apart. Coming?"],
+  { who: "Amber Wren", text: "Morning! The Wi-Fi on this train blocks WebSocket, so I am here over long polling." },
+  { who: "Brisk Hare", text: "Hotel here. No WebSocket either, but streams get through 🙂" },
+  { who: YOU, text: "At my desk all of them work. Four people, one room, three ways in." },
+  { who: "Amber Wren", text: "Watch this: I switch to eventsource…" },
+  { who: "Amber Wren", over: "eventsource" },
+  { who: "Amber Wren", text: "Done. Did you see me leave?" },
+  { who: "Brisk Hare", text: "No. You simply went on." },
+  { who: YOU, text: "The server is one coroutine each:\nasync for message in session" },
+  { who: "Brisk Hare", text: "In the workshop they take a proxy apart. Coming?" },
 ];
 const TYPIST = "Amber Wren";
 
 async function startDemo() {
   const python = process.env.PYTHON ?? fileURLToPath(new URL(".venv/bin/python", top));
-  const demo = spawn(python, ["-m", "hybridws", "demo", "--port", "0"], { cwd: fileURLToPath(top), stdio: ["ignore", "pipe", "inherit"] });
+  const demo = spawn(python, ["-m", "hybridws", "demo", "--port", "0"], {
+    cwd: fileURLToPath(top),
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   for await (const line of createInterface({ input: demo.stdout })) {
     const address = line.match(/http:\/\/\S+/)?.[0];
     if (address) return { address, end: () => demo.kill() };
@@ -72,12 +80,14 @@ async function startDemo() {
 }
 
 /** Open the chat in a tab of its own, under a name, and wait until it is in its room. */
-async function arrive(browser, address, { name, room, transport, viewport, prepare }) {
+async function arrive(browser, address, { name, transport, viewport, prepare }) {
   const page = await browser.newPage();
   await prepare?.(page);
   await page.setViewport(viewport);
-  await page.goto(`${new URL(`?transport=${transport}`, address)}#${room}`);
-  await until(page, (wanted) => document.documentElement.dataset.room === wanted, room);
+  // A tab's key decides its colour: the same ones each time, and no two alike.
+  await page.evaluateOnNewDocument((key) => sessionStorage.setItem("hybridws-chat-key", key), name);
+  await page.goto(`${new URL(`?transport=${transport}`, address)}#${ROOM}`);
+  await until(page, isIn, ROOM, transport);
   await page.evaluate((called) => {
     const field = document.getElementById("name");
     field.value = called;
@@ -89,6 +99,9 @@ async function arrive(browser, address, { name, room, transport, viewport, prepa
 /** Wait until something holds on a page. By a timer: a tab in the background draws no frames. */
 const until = (page, holds, ...values) => page.waitForFunction(holds, { timeout: PATIENCE, polling: 50 }, ...values);
 
+const isIn = (room, transport) =>
+  document.documentElement.dataset.room === room && document.documentElement.dataset.transport === transport;
+
 async function say(page, text) {
   await page.evaluate((said) => {
     document.getElementById("text").value = said;
@@ -97,23 +110,38 @@ async function say(page, text) {
   await hears(page, text);
 }
 
+async function choose(page, transport) {
+  await page.evaluate((name) => document.querySelector(`#picker [value=${name}]`).click(), transport);
+  await until(page, isIn, ROOM, transport);
+}
+
 const hears = (page, text) =>
-  until(page, (said) => [...document.querySelectorAll("#log li:not(.waiting) .said")].some((p) => p.textContent === said), text);
+  until(
+    page,
+    (said) => [...document.querySelectorAll("#log li:not(.waiting) .said")].some((p) => p.textContent === said),
+    text,
+  );
 
 async function takePicture(address, { browser: kind, screen, transport, open }, scheme, path) {
   const { launch, prepare } = BROWSERS[kind];
   const browser = await puppeteer.launch({ headless: true, ...launch(scheme) });
   try {
-    const room = "lobby";
     const others = new Map();
-    for (const other of new Set(TALK.map(([who]) => who).filter((who) => who !== YOU))) {
-      others.set(other, await arrive(browser, address, { name: other, room, transport: "websocket", viewport: SCREENS.desktop }));
+    for (const [name, way] of Object.entries(OTHERS)) {
+      others.set(name, await arrive(browser, address, { name, transport: way, viewport: SCREENS.desktop }));
     }
     const viewport = SCREENS[screen];
-    const you = await arrive(browser, address, { name: YOU, room, transport, viewport, prepare: (page) => prepare(page, scheme) });
-    for (const [who, text] of TALK) {
-      await say(others.get(who) ?? you, text);
-      await hears(you, text);
+    const you = await arrive(browser, address, {
+      name: YOU,
+      transport,
+      viewport,
+      prepare: (page) => prepare(page, scheme),
+    });
+    for (const { who, text, over } of TALK) {
+      const page = others.get(who) ?? you;
+      if (over) await choose(page, over);
+      else await say(page, text);
+      if (text) await hears(you, text);
     }
     await others.get(TYPIST).evaluate(() => {
       document.getElementById("text").value = "On my way";

@@ -3,10 +3,10 @@
 const ENDPOINT = new URL("chat", document.baseURI).href;
 
 const RETRY_FIRST = 500; // ms before the first new try: a restarted server is usually back by then
-const RETRY_LONGEST = 20_000; // ms: an hour without a server costs it 180 requests
+const RETRY_LONGEST = 20_000; // ms: an hour without a server costs it 240 requests
 const STEADY = 5_000; // ms a connection must hold before the next loss counts as the first one again
 const OPEN_WITHIN = 5_000; // ms for a chosen transport to open; `auto` has sockjs-client's own, shorter limits
-const TRIES_BEFORE_ADVICE = 2; // failed tries of a chosen transport before the page offers the automatic choice
+const ALL_FAILED = 2000; // sockjs-client's close code for: the server answers, but no transport that was allowed works
 const TYPING_EVERY = 2_000; // ms between two "still typing"
 const TYPING_LASTS = 4_000; // ms after which someone's "typing" is taken as over
 const SAME_BREATH = 300_000; // ms within which one person's messages stand under one name
@@ -19,28 +19,27 @@ const ERROR_LASTS = 8_000; // ms
 
 const HOME = "lobby"; // a room that is always there
 
-/**
- * Every transport of sockjs-client 1.6.1, in the order in which it tries them. `kind` says how it is drawn,
- * `needs` why a browser may lack it.
- */
+// Every transport of sockjs-client 1.6.1, in the order in which it tries them: its name, how it is drawn (see .line in
+// chat.css), what it does, and why it may be missing.
 const TRANSPORTS = [
-  { name: "auto", kind: "none", what: "the best one that works here" },
-  { name: "websocket", kind: "socket", what: "one socket, both ways", needs: "no WebSocket in this browser, or the server has it off" },
-  { name: "xhr-streaming", kind: "stream", what: "one long response, a POST per send", needs: "no readable streaming XMLHttpRequest" },
-  { name: "xdr-streaming", kind: "stream", what: "the same for old Internet Explorers", needs: "XDomainRequest: Internet Explorer 8 and 9 only" },
-  { name: "eventsource", kind: "stream", what: "server-sent events, a POST per send", needs: "no EventSource in this browser" },
-  { name: "iframe-eventsource", kind: "stream", what: "the same, inside a hidden frame", needs: "no postMessage or no EventSource" },
-  { name: "htmlfile", kind: "stream", what: "an endless page of script tags", needs: "works on the page's own origin only" },
-  { name: "iframe-htmlfile", kind: "stream", what: "the same, inside a hidden frame", needs: "no postMessage in this browser" },
-  { name: "xhr-polling", kind: "poll", what: "one request per batch", needs: "no XMLHttpRequest for this origin" },
-  { name: "xdr-polling", kind: "poll", what: "the same for old Internet Explorers", needs: "XDomainRequest: Internet Explorer 8 and 9 only" },
-  { name: "iframe-xhr-polling", kind: "poll", what: "the same, inside a hidden frame", needs: "no postMessage or no XMLHttpRequest" },
-  { name: "jsonp-polling", kind: "poll", what: "script tags and a form, works anywhere", needs: "no document" },
+  ["auto", "none", "the best one that works here"],
+  ["websocket", "socket", "one socket, both ways", "not in this browser, or not on the server"],
+  ["xhr-streaming", "stream", "one long response, a POST per send", "this browser cannot read an unfinished response"],
+  ["xdr-streaming", "stream", "the same for old Internet Explorers", "only Internet Explorer 8 and 9"],
+  ["eventsource", "stream", "server-sent events, a POST per send", "this browser has no EventSource"],
+  ["iframe-eventsource", "stream", "the same, inside a hidden frame", "this browser has no EventSource"],
+  ["htmlfile", "stream", "an endless page of script tags", "only on the server's own pages"],
+  ["iframe-htmlfile", "stream", "the same, inside a hidden frame", "this browser has no postMessage"],
+  ["xhr-polling", "poll", "one request per batch", "this browser has no XMLHttpRequest"],
+  ["xdr-polling", "poll", "the same for old Internet Explorers", "only Internet Explorer 8 and 9"],
+  ["iframe-xhr-polling", "poll", "the same, inside a hidden frame", "this browser has no postMessage"],
+  ["jsonp-polling", "poll", "script tags and a form, works anywhere", "this page has no document"],
 ];
-const KIND = Object.fromEntries(TRANSPORTS.map(({ name, kind }) => [name, kind]));
+const KIND = Object.fromEntries(TRANSPORTS);
+const DRAWN = { ...KIND, "websocket-raw": "socket" }; // and what only others use
 
-const CALM = "Amber Brisk Calm Clever Dusky Early Gentle Hazel Kind Lively Mellow Nimble Quiet Sunny Tidy Witty".split(" ");
-const WILD = "Badger Crane Dormouse Finch Hare Heron Lynx Marten Newt Otter Plover Robin Stoat Swift Vole Wren".split(" ");
+const CALM = "Amber Brisk Calm Clever Dusky Early Gentle Hazel Kind Lively Mellow Quiet Sunny Tidy Witty".split(" ");
+const WILD = "Badger Crane Finch Hare Heron Lynx Marten Newt Otter Plover Robin Stoat Swift Vole Wren".split(" ");
 
 /** @param {string} id @returns {any} */
 const $ = (id) => document.getElementById(id);
@@ -72,16 +71,18 @@ function remember(store, key, value) {
 // ---- Who I am: the name is the browser's, the key is the tab's, so that two tabs are two people.
 
 const friendly = () => `${pick(CALM)} ${pick(WILD)}`;
-const key = remember("tab", "key") ?? Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+const randomKey = () =>
+  Array.from(crypto.getRandomValues(new Uint32Array(4)), (number) => number.toString(36)).join("");
+const key = remember("tab", "key") ?? randomKey();
 remember("tab", "key", key);
 
 const me = { id: "", name: remember("tab", "name") ?? remember("browser", "name") ?? friendly() };
 
+/** Take a name. Only one that was chosen is remembered beyond this tab, so that two fresh tabs get two names. */
 function rename(name) {
   me.name = name.trim().replace(/\s+/g, " ") || friendly();
   $("name").value = me.name;
   remember("tab", "name", me.name);
-  remember("browser", "name", me.name);
 }
 
 // ---- The session: opens, closes, comes back.
@@ -91,14 +92,15 @@ let joined = false; // the server has answered our join, and told what was said 
 let failures = 0; // tries in a row that brought no steady connection
 let retryAt = 0; // when the next try is due (ms of performance.now), 0 for none
 let openedAt = 0;
+let unfit = false; // the server answers, but the chosen transport does not get through
 let chosen = new URLSearchParams(location.search).get("transport") ?? remember("tab", "transport") ?? "auto";
-if (!(chosen in KIND)) chosen = "auto";
+if (!Object.hasOwn(KIND, chosen)) chosen = "auto";
 
 function connect() {
   retryAt = 0;
   joined = false;
   show("connecting");
-  // The frame of htmlfile sets its document.domain, so Firefox lets it reach this page only if this one has done so too.
+  // The frame of htmlfile sets its document.domain; then Firefox lets it reach this page only if that is set here too.
   if (chosen === "htmlfile") document.domain = document.domain; // eslint-disable-line no-self-assign
   const forced = chosen === "auto" ? {} : { transports: [chosen], timeout: OPEN_WITHIN };
   const mine = new SockJS(ENDPOINT, null, forced);
@@ -106,6 +108,7 @@ function connect() {
   tapFrames(mine);
   mine.onopen = () => {
     openedAt = performance.now();
+    unfit = false;
     note(`open, ${mine.transport}`);
     show("open");
     join();
@@ -114,6 +117,7 @@ function connect() {
   mine.onmessage = (event) => receive(JSON.parse(event.data));
   mine.onclose = (event) => {
     note(`closed, ${event.code} ${event.reason}`);
+    unfit = chosen !== "auto" && event.code === ALL_FAILED;
     retry();
   };
 }
@@ -138,6 +142,7 @@ function reconnect() {
   }
   failures = 0;
   openedAt = 0;
+  unfit = false;
   connect();
 }
 
@@ -152,7 +157,7 @@ function send(message) {
   sock.send(text);
 }
 
-/** Show every frame as it is on the wire. sockjs-client has no event for that; its copy is pinned, so this may reach in. */
+/** Show each frame as it is on the wire. sockjs-client has no event for that, but our copy of it is pinned. */
 function tapFrames(socket) {
   const take = socket._transportMessage;
   socket._transportMessage = function (text) {
@@ -184,15 +189,15 @@ function show(state) {
   $("badge-text").textContent = label;
   $("client-says").textContent = transport || "–";
   $("server-says").textContent = page.dataset.server || "–";
-  for (const line of [$("strip"), document.querySelector(".badge .line")]) line.dataset.kind = KIND[transport] ?? "none";
+  for (const line of [$("strip"), document.querySelector(".badge .line")])
+    line.dataset.kind = KIND[transport] ?? "none";
 
   const calm = state === "open" || (state === "connecting" && failures === 0);
   $("notice").hidden = calm;
   $("retry").hidden = state !== "closed";
-  $("automatic").hidden = chosen === "auto" || failures <= TRIES_BEFORE_ADVICE;
-  if (calm) $("notice-text").textContent = "";
-  else if (failures > TRIES_BEFORE_ADVICE && chosen !== "auto") $("notice-text").textContent = `No connection over ${chosen}.`;
-  else $("notice-text").textContent = "Connection lost. Your messages wait here.";
+  $("automatic").hidden = !unfit;
+  const why = unfit ? `${chosen} does not get through here.` : "No connection. Your messages wait here.";
+  if ($("notice-text").textContent !== (calm ? "" : why)) $("notice-text").textContent = calm ? "" : why;
   countDown();
 }
 
@@ -205,16 +210,14 @@ function countDown() {
 
 function drawTransports(enabled) {
   $("transports").replaceChildren(
-    ...TRANSPORTS.map(({ name, kind, what, needs }) => {
+    ...TRANSPORTS.map(([name, , what, needs]) => {
       const row = make("label");
       const radio = make("input");
       Object.assign(radio, { type: "radio", name: "transport", value: name, checked: name === chosen });
       radio.disabled = name !== "auto" && enabled !== null && !enabled.includes(name);
-      const line = make("span", "line");
-      line.dataset.kind = kind;
-      line.hidden = name === "auto";
-      const why = make("span", "why", radio.disabled ? `Not here: ${needs}` : what);
-      row.append(radio, make("span", "name", name), line, why);
+      const drawing = wireOf(name);
+      drawing.hidden = name === "auto";
+      row.append(radio, make("span", "name", name), drawing, make("span", "why", radio.disabled ? needs : what));
       return row;
     }),
   );
@@ -236,32 +239,37 @@ function frame(way, text) {
   sums[way].frames += 1;
   sums[way].bytes += size;
   $(`sum-${way}`).textContent = `${count.format(sums[way].frames)} · ${amount(sums[way].bytes)}`;
-  line(way, way === "out" ? "↑" : "↓", amount(size), text.length > FRAME_CHARS ? `${text.slice(0, FRAME_CHARS)}…` : text);
+  record(
+    way,
+    way === "out" ? "↑" : "↓",
+    amount(size),
+    text.length > FRAME_CHARS ? `${text.slice(0, FRAME_CHARS)}…` : text,
+  );
   if ($("strip").childElementCount >= PULSES) return;
   const pulse = make("i", way);
   pulse.addEventListener("animationend", () => pulse.remove());
   $("strip").append(pulse);
 }
 
-const note = (text) => line("mark-line", "·", "", text);
+const note = (text) => record("mark-line", "·", "", text);
 const amount = (size) => (size < 10_000 ? `${size} B` : `${Math.round(size / 1024)} KB`);
 
-function line(name, arrow, size, text) {
+function record(name, arrow, size, text) {
   const list = $("frame-log");
   const follow = atEnd(list);
   const row = make("li", name);
   const mark = make("span", "arrow", arrow);
   if (name !== "mark-line") mark.setAttribute("aria-label", name);
-  row.append(make("span", "time", timeOfDay()), mark, make("span", "size", size), make("span", "text", text));
+  row.append(make("span", "time", seconds()), mark, make("span", "size", size), make("span", "text", text));
   list.append(row);
   while (list.childElementCount > FRAMES_SHOWN) list.firstElementChild.remove();
   if (follow) list.scrollTop = list.scrollHeight;
 }
 
-function timeOfDay() {
+/** Seconds and milliseconds: the log spans minutes, and its lines are narrow. */
+function seconds() {
   const now = new Date();
-  const two = (number, width = 2) => String(number).padStart(width, "0");
-  return `${two(now.getMinutes())}:${two(now.getSeconds())}.${two(now.getMilliseconds(), 3)}`;
+  return `${String(now.getSeconds()).padStart(2, "0")}.${String(now.getMilliseconds()).padStart(3, "0")}`;
 }
 
 const atEnd = (box) => box.scrollHeight - box.scrollTop - box.clientHeight < 60;
@@ -269,7 +277,7 @@ const atEnd = (box) => box.scrollHeight - box.scrollTop - box.clientHeight < 60;
 // ---- Rooms and people.
 
 let room = decodeURIComponent(location.hash.slice(1)) || remember("tab", "room") || HOME;
-let people = new Map(); // id -> name
+let people = new Map(); // id -> {who, name, transport}
 const typists = new Map(); // id -> when it is taken as over (ms of performance.now)
 
 function join() {
@@ -298,21 +306,32 @@ function drawRooms(rooms) {
   );
 }
 
+/** Draw a transport: see .line in chat.css. */
+function wireOf(transport) {
+  const drawing = make("span", "line");
+  drawing.dataset.kind = DRAWN[transport] ?? "none";
+  drawing.setAttribute("aria-hidden", "true");
+  return drawing;
+}
+
 function face(id, name) {
   const letters = name.split(" ").map((word) => [...word][0] ?? "");
   const box = make("span", "face", letters.slice(0, 2).join("").toUpperCase());
-  box.style.setProperty("--hue", String((parseInt(id.slice(0, 6), 16) || 0) % 360));
+  const hue = ((parseInt(id.slice(0, 6), 16) || 0) % 12) * 30; // twelve hues can be told apart
+  box.style.setProperty("--hue", String(hue));
   box.setAttribute("aria-hidden", "true");
   return box;
 }
 
 function drawPeople() {
-  const sorted = [...people].sort(([one, a], [, b]) => (one === me.id ? -1 : a.localeCompare(b)));
+  const meFirst = ({ who }) => (who === me.id ? 0 : 1);
+  const sorted = [...people.values()].sort((a, b) => meFirst(a) - meFirst(b) || a.name.localeCompare(b.name));
   $("people").replaceChildren(
-    ...sorted.map(([id, name]) => {
+    ...sorted.map(({ who, name, transport }) => {
       const row = make("li");
-      row.append(face(id, name), make("span", "name", name));
-      if (id === me.id) row.append(make("span", "you", "you"));
+      const label = make("span", "name", name);
+      if (who === me.id) label.append(make("span", "you", " you"));
+      row.append(face(who, name), label, make("span", "over", transport), wireOf(transport));
       return row;
     }),
   );
@@ -322,9 +341,9 @@ function drawPeople() {
 function drawTyping() {
   const now = performance.now();
   for (const [id, until] of typists) if (until < now || !people.has(id)) typists.delete(id);
-  const names = [...typists.keys()].map((id) => people.get(id));
+  const names = [...typists.keys()].map((id) => people.get(id).name);
   const text =
-    names.length === 0 ? "" : names.length > 2 ? "Several people are typing…" : `${names.join(" and ")} ${names.length === 1 ? "is" : "are"} typing…`;
+    ["", `${names[0]} is typing…`, `${names.join(" and ")} are typing…`][names.length] ?? "Several are typing…";
   if ($("typing").textContent !== text) $("typing").textContent = text;
 }
 
@@ -391,11 +410,11 @@ const hear = {
     joined = false;
     room = name;
     me.id = you;
-    people = new Map(here.map(({ who, name: called }) => [who, called]));
+    people = new Map(here.map((person) => [person.who, person]));
     page.dataset.room = name;
     page.dataset.server = transport;
     $("server-says").textContent = transport;
-    $("room").textContent = `# ${name}`;
+    $("room").textContent = name;
     remember("tab", "room", name);
     history.replaceState(null, "", `${location.pathname}${location.search}#${encodeURIComponent(name)}`);
     drawRooms(rooms);
@@ -427,8 +446,8 @@ const hear = {
     drawTitle();
   },
 
-  here({ who, name }) {
-    people.set(who, name);
+  here(person) {
+    people.set(person.who, person);
     drawPeople();
   },
 
@@ -529,6 +548,7 @@ $("new-room").addEventListener("submit", (event) => {
 
 function takeName(name) {
   rename(name);
+  remember("browser", "name", me.name);
   if (joined) send({ do: "name", name: me.name });
   else join();
 }

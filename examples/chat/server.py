@@ -78,6 +78,10 @@ class Guest:
         self.name = "somebody"
         self.room: ChatRoom | None = None
 
+    def card(self) -> dict[str, object]:
+        """Return what others may know of the guest."""
+        return {"who": self.id, "name": self.name, "transport": self.session.transport}
+
 
 class ChatRoom:
     """The guests of one room, and what they said last."""
@@ -85,28 +89,28 @@ class ChatRoom:
     def __init__(self, name: str, server: Server) -> None:
         """Open an empty room."""
         self.name = name
-        self.guests: set[Guest] = set()
+        self.guests: dict[Guest, None] = {}  # a dict keeps the order, so that of two sessions the newer one counts
         self.said: deque[dict[str, object]] = deque(maxlen=HISTORY)
         self._live = server.room(name)
 
     def enter(self, guest: Guest) -> None:
         """Let a guest in, and tell the others."""
         guest.room = self
-        self.guests.add(guest)
-        self.tell({"is": "here", "who": guest.id, "name": guest.name})
+        self.guests[guest] = None
+        self.tell({"is": "here", **guest.card()})
         self._live.join(guest.session)
 
     def leave(self, guest: Guest) -> None:
         """Let a guest out, and tell the others, unless the same guest is still here with another session."""
         guest.room = None
-        self.guests.discard(guest)
+        self.guests.pop(guest, None)
         self._live.leave(guest.session)
         if guest.id not in self.people():
             self.tell({"is": "gone", "who": guest.id})
 
-    def people(self) -> dict[str, str]:
-        """Return the names of those here by their ids. Two sessions with one id are one person."""
-        return {guest.id: guest.name for guest in self.guests}
+    def people(self) -> dict[str, Guest]:
+        """Return who is here, by id. Two sessions with one id are one person, whose tab has just changed transports."""
+        return {guest.id: guest for guest in self.guests}
 
     def tell(self, news: dict[str, object], *, but: tuple[Session, ...] = ()) -> None:
         """Tell everybody here, `but` these."""
@@ -121,7 +125,7 @@ class ChatRoom:
             "name": guest.name,
             "text": text,
             "at": int(time.time() * 1000),
-            "tag": tag[:MAX_TAG],
+            "tag": UNSEEN.sub("", tag)[:MAX_TAG],
         }
         self.said.append(message)
         self.tell(message)
@@ -205,7 +209,7 @@ async def obey(guest: Guest, message: Any, chat: Chat) -> None:  # noqa: ANN401 
             room.tell({"is": "typing", "who": guest.id, "on": on}, but=(guest.session,))
         case {"do": "name", "name": str(called)}, ChatRoom() as room:
             guest.name = clean(called, MAX_NAME, "name")
-            room.tell({"is": "here", "who": guest.id, "name": guest.name})
+            room.tell({"is": "here", **guest.card()})
         case {"do": "join" | "say" | "typing" | "name" as what}, _:
             raise Sorry(f'"{what}" came without all that it needs; examples/README.md lists it.')
         case _:
@@ -227,7 +231,7 @@ async def join(guest: Guest, name: str, called: str, key: object, chat: Chat) ->
             "room": room.name,
             "you": guest.id,
             "transport": guest.session.transport,
-            "people": [{"who": who, "name": name} for who, name in room.people().items()],
+            "people": [person.card() for person in room.people().values()],
             "rooms": chat.rooms(),
             "past": len(past),
         }

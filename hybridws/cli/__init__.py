@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from hybridws.cli import demo
+from hybridws.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ COMMANDS = (demo,)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` names (default: what the shell gave) and return its exit code."""
     parser = argparse.ArgumentParser(prog="hybridws", description="Message sessions that get through any network.")
-    parser.add_argument("--version", action="version", version=f"hybridws {version('hybridws')}")
+    parser.add_argument("--version", action="version", version=f"hybridws {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add(subparsers.add_parser)

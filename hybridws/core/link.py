@@ -16,13 +16,17 @@ from __future__ import annotations
 
 from collections import deque
 from enum import IntEnum
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final
 
 from hybridws.core.outbox import OVERHEAD, Outbox
 from hybridws.core.packets import NUMBERED, Ack, Close, Message, Packet, Position, Skipped
+from hybridws.core.values import is_safe
 from hybridws.errors import Malformed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hybridws.core.codec import Batch, Codec, Frame
     from hybridws.options import Options
 
@@ -70,6 +74,7 @@ class Link:
         "_abandoned",
         "_beyond",
         "_early",
+        "_early_order",
         "_early_size",
         "_held",
         "ackable",
@@ -104,6 +109,7 @@ class Link:
         self._held = 0  # of these, the bytes that may be acked
         self._beyond: deque[tuple[int, int]] = deque()  # (bytes, count) of those that may not, oldest first
         self._early: dict[int, tuple[Packet, int]] = {}
+        self._early_order: list[int] = []  # their numbers, a heap
         self._early_size = 0
 
     def __repr__(self) -> str:
@@ -156,8 +162,10 @@ class Link:
         return Lane(self.outbox.confirmed, overtakes=overtakes)
 
     def has_more(self, lane: Lane) -> bool:
-        """Tell whether there are numbered packets that this transport was not given yet."""
-        return self.outbox.last > max(lane.written, self.outbox.confirmed) and not lane.on_trial
+        """Tell whether there are numbered packets that this transport was not given yet, and that may still be said."""
+        if lane.on_trial or self.heard is not None:  # who hears a close says nothing numbered any more (protocol §8)
+            return False
+        return self.outbox.last > max(lane.written, self.outbox.confirmed)
 
     def pending(self, lane: Lane, limit: int | None = None) -> list[Frame]:
         """Return the next of what this transport was not given yet, as frames: about `limit` (`chunk`) bytes in all.
@@ -188,7 +196,10 @@ class Link:
         if not lane.placed:
             start = max(lane.written, self.outbox.confirmed) + 1
             head.append(self.codec.dumps(Position(start), self.options))
-        kept = self.outbox.since(lane.written, limit or self.options.chunk) if more else []
+        kept = []
+        if more:
+            room = (limit or self.options.chunk) - sum(len(words) + 1 for words in head)
+            kept = self.outbox.since(lane.written, room)[: max(self.options.max_packets - len(head), 1)]
         frame = self.codec.frames(head + self._filled(kept))[0]
         return [frame._replace(packets=len(kept), ack=ack, places=True)]
 
@@ -245,64 +256,82 @@ class Link:
 
     # ── what a transport brings ───────────────────────────────────────────────────────────────────────────────────
 
-    def receive(self, lane: Lane, batch: Batch) -> Batch:
-        """Take a batch that a transport brought, and return what of it is new, in order.
+    def receive(self, lane: Lane, batch: Batch) -> Iterator[tuple[Packet, int]]:
+        """Take a batch that a transport brought, and give what of it is new, one by one and in order.
 
-        Raises Malformed for a packet without a position, one that skips ahead (unless POSTs may overtake), more than
-        `buffer` allows, or an impossible ack; what came before it in the batch is lost with the transport, not acked.
+        Each packet counts as received when it is given, so the caller must go through all of them. Raises Malformed
+        for a packet without a position, one that skips ahead (unless POSTs may overtake), more than `buffer` allows,
+        or an impossible ack: what stands before it was given and counts; what stands behind it is sent again.
         """
-        new: Batch = []
         for packet, size in batch:
             if type(packet) in NUMBERED:
-                self._number(lane, packet, size, new)
+                yield from self._number(lane, packet, size)
             elif isinstance(packet, Position):
                 lane.expects = packet.number
             elif isinstance(packet, Ack):
                 self.confirm(packet.total)
             else:
-                new.append((packet, size))
-        return new
+                yield packet, size
 
-    def _number(self, lane: Lane, packet: Packet, size: int, new: Batch) -> None:
+    def _number(self, lane: Lane, packet: Packet, size: int) -> Batch:
+        """Find out a packet's number, and return what can be handed on because of it."""
+        new: Batch = []
         if not self.codec.numbered:
             self._accept(packet, size, new)
-            return
+            return new
         number = lane.expects
         if number is None:
             raise Malformed("a numbered packet came before its position")
-        count = packet.many if isinstance(packet, Skipped) else 1
-        lane.expects = number + count
-        if number + count - 1 <= self.received:
-            return  # a repeat
-        if isinstance(packet, Skipped) and number <= self.received:
-            packet = Skipped(number + count - 1 - self.received)
-        elif number > self.received + 1:
+        lane.expects = number + _count(packet)
+        if not is_safe(lane.expects - 1):
+            raise Malformed("numbers end before 2^53")
+        if number > self.received + 1:
             if not lane.overtakes:
                 raise Malformed(f"packet {number} came, and {self.received + 1} is next")
             self._keep_early(number, packet, size)
-            return
-        self._accept(packet, size, new)
-        while early := self._early.pop(self.received + 1, None):
-            self._early_size -= early[1] + OVERHEAD
-            self._accept(*early, new)
+            return new
+        self._take(number, packet, size, new, may_wait=lane.overtakes)
+        while self._early_order and self._early_order[0] <= self.received + 1:
+            number = heappop(self._early_order)
+            packet, size = self._early.pop(number)
+            self._early_size -= size + OVERHEAD
+            self._take(number, packet, size, new, may_wait=True)
+        return new
+
+    def _take(self, number: int, packet: Packet, size: int, new: Batch, *, may_wait: bool) -> None:
+        """Accept a packet before which there is no gap, or as much of it as is new.
+
+        For one that finds no room: if it `may_wait`, it is dropped, and sent again since it is not acked. Where nothing
+        overtakes, what follows it would be a gap: Malformed.
+        """
+        news = number + _count(packet) - 1 - self.received
+        if news <= 0:
+            return  # a repeat
+        if isinstance(packet, Message) and not self._has_room(size + OVERHEAD):
+            if may_wait:
+                return
+            raise Malformed("more was sent than `buffer` allows before it is acked")
+        self._accept(Skipped(news) if isinstance(packet, Skipped) else packet, size, new)
+
+    def _has_room(self, cost: int) -> bool:
+        """Tell whether the inbox may take a message (rule 3); an empty one takes any."""
+        return not self.inbox_size or self.inbox_size + cost <= self.options.buffer * 3 // 2
 
     def _keep_early(self, number: int, packet: Packet, size: int) -> None:
         """Hold a packet until the gap before it is filled; what finds no room is sent again, since it is not acked."""
         if number not in self._early and self._early_size + size + OVERHEAD <= self.options.buffer:
             self._early[number] = (packet, size)
+            heappush(self._early_order, number)
             self._early_size += size + OVERHEAD
 
     def _accept(self, packet: Packet, size: int, new: Batch) -> None:
         if self.heard is not None:
             return  # nothing counts after a close
         cost = size + OVERHEAD if isinstance(packet, Message) else 0  # all else is dealt with as it comes
-        if cost and self.codec.numbered and self.inbox_size + cost > self.options.buffer * 3 // 2:
-            raise Malformed("more was sent than `buffer` allows before it is acked")
-        count = packet.many if isinstance(packet, Skipped) else 1
-        self.received += count
+        self.received += _count(packet)
         self.came += size
         self.inbox_size += cost
-        self._beyond.append((cost, count))
+        self._beyond.append((cost, _count(packet)))
         self._advance()
         if isinstance(packet, Close):
             self.heard = packet
@@ -328,3 +357,8 @@ class Link:
             cost, count = beyond.popleft()
             self._held += cost
             self.ackable += count
+
+
+def _count(packet: Packet) -> int:
+    """Tell how many numbers a numbered packet takes."""
+    return packet.many if isinstance(packet, Skipped) else 1

@@ -254,10 +254,12 @@ async def _poll(visit: Visit) -> None:
     _move_in(visit, session, attach, batch)
     pump = Pump(visit.exchange, session, "poll")
     seat, codec = pump.seat, session.link.codec
+    # Every answer acks; one is due before its time only when much more has come than stands here.
+    seat.lane.owes, seat.lane.acked, seat.lane.acked_bytes = False, session.link.ackable, session.link.came
     try:
         try:
             async with asyncio.timeout(patience):
-                while not (seat.over or seat.has_more or session.link.state is State.CLOSED):
+                while not (seat.over or seat.has_more or seat.lane.owes or session.link.state is State.CLOSED):
                     await pump.bell.wait()
         except TimeoutError:
             pass
@@ -265,6 +267,7 @@ async def _poll(visit: Visit) -> None:
             return
         if seat.over and seat.verdict[0] in codes.ABRUPT:
             raise _ended(*seat.verdict)
+        seat.lane.owes = True
         frames = seat.pending(options.max_batch)
         for frame in frames:
             seat.wrote(frame)
@@ -363,7 +366,7 @@ async def _websocket(visit: Visit) -> None:
     except (Left, Gone):
         return
     visit.server.settle(session)
-    carrier = Carrier(socket, session, KINDS[session.link.codec.name])
+    carrier = Carrier(socket, session, KINDS[session.link.codec.name], trial=True)
     carrier.seat.wish = _wish(attach, "heartbeat", options.min_heartbeat, options.heartbeat)
     await carrier.run(batch)
 

@@ -240,7 +240,7 @@ async def _websocket(visit: Visit) -> None:
     if kind.codec is SOCKJS:
         session.link.send(Open({}))
     visit.server.settle(session)
-    await Carrier(socket, session, kind).run()
+    await Carrier(socket, session, kind, trial=False).run()
 
 
 # ── the table ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -43,10 +43,12 @@ KINDS: Final = {
 class Carrier:
     """One WebSocket that carries a session both ways until either end closes."""
 
-    __slots__ = ("_bell", "_farewell", "_kind", "_patience", "_seat", "_session", "_socket")
+    __slots__ = ("_bell", "_farewell", "_kind", "_patience", "_seat", "_session", "_socket", "ended")
 
-    def __init__(self, socket: Socket, session: Session, kind: Kind) -> None:
-        """Attach a WebSocket to its session."""
+    def __init__(self, socket: Socket, session: Session, kind: Kind, *, trial: bool) -> None:
+        """Attach a WebSocket to its session; on `trial`, if another transport has the seat (see `Dock.attach`)."""
+        self.ended: tuple[int, str] = (codes.ABNORMAL, "")
+        """The close code and reason with which the connection ended."""
         self._socket = socket
         self._session = session
         self._kind = kind
@@ -54,7 +56,7 @@ class Carrier:
         self._bell = Bell()
         self._farewell: tuple[int, str] | None = None
         """What the close frame says, when it is we who end this connection for a fault."""
-        self._seat: Seat = session.attach(kind.name, self._wake, trial=kind.codec.numbered)
+        self._seat: Seat = session.attach(kind.name, self._wake, trial=trial)
 
     @property
     def seat(self) -> Seat:
@@ -95,6 +97,7 @@ class Carrier:
                         session.dock.promote(seat)  # it has heard our ack, and we have heard it
                     session.feed(seat.lane, batch)
             except Left as left:
+                self.ended = self._farewell or (left.code, left.reason)
                 if left.code == codes.ABNORMAL:
                     seat.cut("the connection broke")
                 else:

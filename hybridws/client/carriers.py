@@ -1,0 +1,247 @@
+"""The three ways in which a client's session is carried: long polls, a stream with POSTs beside it, a WebSocket.
+
+Each runs until it breaks (NetworkFault, Turned), another transport has the seat, or the session is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from hybridws.client.courier import NetworkFault, Turned, believe
+from hybridws.core.codec import JSON
+from hybridws.core.link import Lane, State
+from hybridws.core.packets import Attach, Position, Refuse
+from hybridws.core.streams import EventReader, PackReader
+from hybridws.errors import Malformed, TooLarge
+from hybridws.exchange import Gone, Left
+from hybridws.seat import Bell
+from hybridws.transports.websocket import KINDS, Carrier
+
+if TYPE_CHECKING:
+    from hybridws.client.pilot import Pilot
+    from hybridws.core.codec import Batch
+
+LEAST_PATIENCE: Final = 1.0
+"""Seconds for which an answer is waited for at least, however fast the network was until now."""
+SLOWEST: Final = 16 * 1024
+"""Bytes per second that a link is expected to carry at least: a body gets so much more time."""
+GRACE: Final = 10.0
+"""Seconds after which a poll or heartbeat that is overdue means that the connection is dead (protocol §7)."""
+MOST_READ_AHEAD: Final = 2
+"""Batches that one event may hold at most: anything larger is no event of the server's."""
+
+
+class HttpCarrier:
+    """What polls and streams share: the seat, and POSTs that bring up what the session has to say, one at a time."""
+
+    def __init__(self, pilot: Pilot, name: str) -> None:
+        """Take the session's seat."""
+        self.pilot: Final = pilot
+        self.session: Final = pilot.session
+        self.link: Final = pilot.session.link
+        self.bell: Final = Bell()
+        self.busy: Final = asyncio.Lock()
+        self.named = 0
+        """The number that the server says it will write next on our stream."""
+        self.up: Lane = self.link.lane()
+        self.seat: Final = self.session.attach(name, self.bell.ring)
+        self.seat.lane.owes = False
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to carry here."""
+        return self.seat.over or (self.link.state is State.CLOSED and not self.seat.lane.owes)
+
+    def attach(self, n: int) -> bytes:
+        """Write the attach with which every body begins; it carries the ack."""
+        lane = self.seat.lane
+        lane.acked, lane.acked_bytes, lane.owes = self.link.ackable, self.link.came, False
+        packet = Attach(self.pilot.sid, self.pilot.key, n, self.link.ackable, self.pilot.wishes())
+        return self.link.codec.dumps(packet, self.link.options)
+
+    def load(self, n: int) -> tuple[bytes, bool]:
+        """Write a body: the attach, and what is to be said. Tells whether it says anything."""
+        words, lane = self.attach(n), self.up
+        if not self.link.has_more(lane):
+            return words, False
+        lane.owes, lane.acked, lane.placed = False, self.link.ackable, False  # the attach acks; each body has its place
+        frame = self.link.pending(lane, self.link.options.max_batch - len(words) - 1)[0]
+        self.link.wrote(lane, frame)
+        return words + (b"\n" if self.link.codec is JSON else b"") + frame.payload, True
+
+    async def post(self, kind: str, n: int, extra: float = 0.0) -> None:
+        """POST what there is to say and take the answer. Raises NetworkFault, Turned; then all is said again."""
+        body, brought = self.load(n)
+        patience = 2 * max(LEAST_PATIENCE, 4 * self.pilot.info.round_trip) + len(body) / SLOWEST + extra
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        try:
+            status, answer = await self.pilot.courier.post(f"{self.pilot.sid}/{kind}", body, patience)
+            batch = believe(status, answer, self.link.codec, self.link.options)
+        except BaseException:
+            self.up = self.link.lane()
+            raise
+        if brought and kind == "send":
+            self.pilot.info.measured(loop.time() - begun)
+        self.take(batch, Lane())
+
+    def take(self, batch: Batch, lane: Lane) -> None:
+        """Hand what has come to the session. Raises Turned for a refusal at the end of a stream."""
+        self.pilot.alive()
+        self.session.feed(lane, batch)
+        for packet, _ in batch:
+            if isinstance(packet, Refuse):
+                raise Turned(packet)
+            if isinstance(packet, Position):
+                self.named = packet.number
+
+    async def send_on(self) -> None:
+        """Send whenever there is something to say, or an ack is due. Raises NetworkFault, Turned."""
+        while not self.over:
+            if not (self.link.has_more(self.up) or self.seat.lane.owes):
+                await self.bell.wait()
+                continue
+            async with self.busy:
+                if self.link.has_more(self.up) or self.seat.lane.owes:
+                    await self.post("send", 0)
+
+
+async def _first_of(*tasks: asyncio.Task[None]) -> None:
+    """Wait until one has ended, and raise what it raised."""
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        if task.done():
+            task.result()
+
+
+async def _end(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+# ── polls ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def poll(pilot: Pilot) -> None:
+    """Carry by long polls; what is to be said rides on the next one, or goes in a POST beside a parked one."""
+    carrier = HttpCarrier(pilot, "poll")
+    loop = asyncio.get_running_loop()
+    poller = loop.create_task(_poll_on(carrier))
+    sender = loop.create_task(carrier.send_on())
+    try:
+        await _first_of(poller, sender)
+        if carrier.seat.over:  # what the last poll still brings is heard
+            await asyncio.wait([poller], timeout=LEAST_PATIENCE)
+    finally:
+        await _end(poller, sender)
+        carrier.seat.leave("the polls have ended")
+
+
+async def _poll_on(carrier: HttpCarrier) -> None:
+    pilot, link = carrier.pilot, carrier.link
+    first = True
+    while not carrier.over:
+        async with carrier.busy:
+            # Let the application answer what came last, so that its words ride on this poll: one request a round trip.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            brings = link.has_more(carrier.up)
+            if brings:
+                await carrier.post("poll", pilot.next_n(), link.options.linger)
+        if not brings and not carrier.over:
+            await carrier.post("poll", pilot.next_n(), pilot.poll_timeout + GRACE)
+        if first:
+            first = False
+            pilot.carried("poll")
+
+
+# ── streams ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def stream(pilot: Pilot) -> None:
+    """Carry by a stream down and POSTs up."""
+    carrier = HttpCarrier(pilot, "stream")
+    loop = asyncio.get_running_loop()
+    reader = loop.create_task(_read_on(carrier))
+    sender = loop.create_task(carrier.send_on())
+    try:
+        await _first_of(reader, sender)
+        if carrier.seat.over:  # another transport has taken over; what this one still brings is heard
+            await asyncio.wait([reader], timeout=LEAST_PATIENCE)
+    finally:
+        await _end(reader, sender)
+        carrier.seat.leave("the stream has ended")
+
+
+async def _read_on(carrier: HttpCarrier) -> None:
+    """Read stream after stream: the server ends each after some time or megabytes."""
+    while not carrier.over:
+        await _read(carrier)
+
+
+async def _read(carrier: HttpCarrier) -> None:
+    pilot, link = carrier.pilot, carrier.link
+    body = carrier.attach(pilot.next_n())
+    limit = MOST_READ_AHEAD * link.options.max_batch
+    reader = EventReader(limit) if link.codec is JSON else PackReader(limit)
+    lane = Lane()
+    begun = True
+    try:
+        async for chunk in pilot.courier.stream(
+            f"{pilot.sid}/stream", body, pilot.first_bytes(), lambda: _patience(carrier, lane)
+        ):
+            for data in reader.feed(chunk):
+                if batch := link.codec.loads(data, link.options):
+                    carrier.take(batch, lane)
+                    if begun:
+                        begun = False
+                        pilot.carried("stream")
+    except (Malformed, TooLarge) as fault:
+        raise NetworkFault(f"these are no words of the server's: {fault.reason}") from None
+    if begun:
+        raise NetworkFault("the stream ended without a word")
+
+
+def _patience(carrier: HttpCarrier, lane: Lane) -> float:
+    """Return the seconds for which a stream may be silent: not long if the server says that it has written more."""
+    behind = (lane.expects or 0) < carrier.named
+    return carrier.pilot.first_bytes() if behind else carrier.pilot.heartbeat + GRACE
+
+
+# ── WebSockets ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def websocket(pilot: Pilot, proof: float) -> tuple[int, str]:
+    """Carry over a WebSocket; return the code and reason with which it ended. Raises NetworkFault, Turned.
+
+    What has carried the session until now goes on until the server has answered our attach, within `proof` seconds.
+    """
+    link = pilot.session.link
+    kind = KINDS[link.codec.name]
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(proof):
+            socket = await pilot.courier.websocket(link.options.max_batch)
+            try:
+                attach = Attach(pilot.sid, pilot.key, pilot.next_n(), link.ackable, pilot.wishes())
+                begun = loop.time()
+                await socket.send(kind.opcode, link.codec.dumps(attach, link.options))
+                data = await socket.receive()
+                while data is None:
+                    data = await socket.receive()
+                codec, answer = (JSON, data.encode()) if isinstance(data, str) else (link.codec, data)
+                batch = believe(200, answer, codec, link.options)
+                pilot.info.measured(loop.time() - begun)
+            except BaseException:
+                socket.abort()
+                raise
+    except TimeoutError:
+        raise NetworkFault(f"not answered within {proof:g} s") from None
+    except (Left, Gone, Malformed, TooLarge) as error:
+        raise NetworkFault(f"closed before it was answered: {error}") from None
+    carrier = Carrier(socket, pilot.session, kind, trial=False)
+    pilot.carried("websocket")
+    await carrier.run(batch)
+    return carrier.ended

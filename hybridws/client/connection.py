@@ -1,0 +1,324 @@
+"""What a Python client holds in its hands: the session's message API, whatever happens to sessions and transports."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
+import aiohttp
+
+from hybridws.client.courier import Courier, Turned
+from hybridws.client.news import Event, Info
+from hybridws.client.pilot import CODECS, Bid, Lost, Pilot
+from hybridws.core import codes
+from hybridws.errors import HybridError
+from hybridws.seat import Bell
+from hybridws.session import Closed
+
+if TYPE_CHECKING:
+    import ssl as tls
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+
+    from hybridws.dock import Stay
+    from hybridws.session import Session
+
+log = logging.getLogger("hybridws")
+
+ORDER: Final = ("websocket", "stream", "poll")
+MANY_RESETS: Final = 3
+"""Sessions lost within ..."""
+RESETS_SPAN: Final = 60.0
+"""... so many seconds mean that something is wrong on the server's side (several processes without stickiness) ..."""
+RESETS_PAUSE: Final = 20.0
+"""... so the client waits this long before it opens another."""
+
+
+class CannotConnect(HybridError):
+    """No session could be opened: the server refused, or nobody answered in time."""
+
+
+def connect(  # noqa: PLR0913 - each is a thing that a user may have to set
+    url: str,
+    *,
+    transports: Iterable[str] = ORDER,
+    codec: Literal["json", "msgpack"] = "json",
+    auth: object = None,
+    first: Iterable[object] = (),
+    onlost: Literal["close", "reopen"] = "close",
+    on_event: Callable[[Event], None] | None = None,
+    open_timeout: float = 20.0,
+    close_timeout: float = 5.0,
+    headers: Mapping[str, str] | None = None,
+    cookies: Mapping[str, str] | None = None,
+    proxy: str | None = None,
+    proxy_auth: aiohttp.BasicAuth | None = None,
+    trust_env: bool = False,
+    ssl: tls.SSLContext | bool = True,
+) -> Connection:
+    """Make a connection to a mount of hybridws; `async with connect("https://host/chat") as session` opens it.
+
+    `transports`: those that may be used, the best first (`websocket`, `stream`, `poll`). `codec`: `json`, or `msgpack`
+    for much binary data. `auth`: what `authenticate` on the server is given; a function, plain or async, is asked anew
+    whenever it is needed. `first`: messages to send with the opening itself. `onlost`: whether the end of a session on
+    the server closes the connection (4404) or opens a new session. `on_event` hears of every turn (`Event`). Proxies,
+    TLS, headers and cookies are aiohttp's. Times are in seconds. Raises ValueError for what cannot work.
+    """
+    order = tuple(transports)
+    if not order or set(order) - set(ORDER) or len(set(order)) != len(order):
+        raise ValueError(f"transports must be some of {', '.join(ORDER)}, not {order!r}")
+    if codec not in CODECS:
+        raise ValueError(f"the codec is one of {', '.join(CODECS)}, not {codec!r}")
+    if onlost not in ("close", "reopen"):
+        raise ValueError(f'onlost is "close" or "reopen", not {onlost!r}')
+    settings = Settings(
+        url=url,
+        bid=Bid(order, codec, auth),
+        first=list(first),
+        reopen=onlost == "reopen",
+        on_event=on_event,
+        open_timeout=open_timeout,
+        close_timeout=close_timeout,
+        http={"headers": headers, "cookies": cookies, "trust_env": trust_env},
+        request={"proxy": proxy, "proxy_auth": proxy_auth, "ssl": ssl},
+    )
+    return Connection(settings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What `connect` was told."""
+
+    url: str
+    bid: Bid
+    first: list[object]
+    reopen: bool
+    on_event: Callable[[Event], None] | None
+    open_timeout: float
+    close_timeout: float
+    http: dict[str, Any]
+    request: dict[str, Any]
+
+
+class Connection:
+    """A session with a server, as its client sees it. Use it with `async with`.
+
+    The message API is that of `hybridws.Session` on the server: `async for`, `send`, `send_nowait`, `ask`,
+    `on_request`, `close`, `closed`, `transport`, `unacked` ...
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Prepare; nothing is connected before `async with`."""
+        self.info: Final = Info()
+        """What was tried, and what was learned."""
+        self.closed: Closed | None = None
+        """How the connection ended; None while it goes on."""
+        self._settings: Final = settings
+        self._http: aiohttp.ClientSession | None = None
+        self._courier: Courier | None = None
+        self._pilot: Pilot | None = None
+        self._mover: asyncio.Task[None] | None = None
+        self._news: Final = Bell()
+        self._answerer: Callable[[Any], Awaitable[object]] | None = None
+        self._lost_at: Final[deque[float]] = deque(maxlen=MANY_RESETS)
+
+    def __repr__(self) -> str:
+        """Tell how it stands."""
+        return f"<Connection to {self._settings.url}: {self._pilot.session if self._pilot else 'not open'}>"
+
+    async def __aenter__(self) -> Self:
+        """Open a session. Raises CannotConnect."""
+        settings = self._settings
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None), **settings.http)
+        try:
+            self._courier = Courier(self._http, settings.url, settings.request)
+            await self._open(settings.first)
+        except BaseException:
+            await self._http.close()
+            raise
+        self._mover = asyncio.get_running_loop().create_task(self._move())
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        """Close the session, wait for the server to know it, at most `close_timeout`, and give everything back."""
+        await self.close()
+        if self._mover:
+            await asyncio.wait([self._mover], timeout=self._settings.close_timeout)
+            self._mover.cancel()
+            await asyncio.gather(self._mover, return_exceptions=True)
+        if self._courier:
+            await self._courier.close()
+        if self._http:
+            await self._http.close()
+
+    # ── the session's life ────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _open(self, first: list[object]) -> None:
+        settings = self._settings
+        self._tell(Event("connecting", None, settings.url))
+        if self._courier is None:
+            raise RuntimeError("use the connection with `async with`")
+        pilot = Pilot(self._courier, settings.bid, self.info, self._tell)
+        try:
+            session = await pilot.open(first, settings.open_timeout)
+        except TimeoutError:
+            why = next((attempt.failure for attempt in reversed(self.info.attempts) if attempt.failure), "no answer")
+            raise CannotConnect(
+                f"no session at {settings.url} within {settings.open_timeout:g} s (open_timeout): {why}"
+            ) from None
+        except Turned as turned:
+            raise CannotConnect(f"{settings.url} refused with {turned.code}: {turned.reason}") from None
+        if self._answerer:
+            session.on_request(self._answerer)
+        self._pilot = pilot
+        self._tell(Event("open", None, "the server has made a session"))
+        self._news.ring()
+
+    async def _move(self) -> None:
+        """Carry session after session, until one ends in order, or is lost and shall not be replaced."""
+        while True:
+            pilot = self._here()
+            try:
+                await pilot.move()
+            except Lost as lost:
+                if not await self._replace(pilot, str(lost)):
+                    return
+            else:
+                self._end(pilot.session.closed or Closed(codes.ABNORMAL, "", "network"))
+                return
+
+    async def _replace(self, pilot: Pilot, reason: str) -> bool:
+        """Deal with a lost session; tell whether there is a new one."""
+        session = pilot.session
+        unacked = tuple(session.unacked)
+        self.info.resets += 1
+        session.lose(codes.NO_SESSION, reason)
+        self._tell(Event("reset", session.transport, reason, unacked))
+        if not self._settings.reopen:
+            self._end(Closed(codes.NO_SESSION, reason, "network"))
+            return False
+        now = time.monotonic()
+        self._lost_at.append(now)
+        if len(self._lost_at) == MANY_RESETS and now - self._lost_at[0] < RESETS_SPAN:
+            log.warning("%s sessions at %s were lost within a minute: %s", MANY_RESETS, self._settings.url, reason)
+            await asyncio.sleep(RESETS_PAUSE)
+        try:
+            await self._open([])
+        except CannotConnect as error:
+            self._end(Closed(codes.NO_SESSION, str(error), "network"))
+            return False
+        return True
+
+    def _end(self, closed: Closed) -> None:
+        self.closed = closed
+        self._tell(Event("closed", self.transport, closed.reason or f"closed with {closed.code}"))
+        self._news.ring()
+
+    def _tell(self, event: Event) -> None:
+        if self._settings.on_event:
+            self._settings.on_event(event)
+
+    def _here(self) -> Pilot:
+        if self._pilot is None:
+            raise RuntimeError("use the connection with `async with`")
+        return self._pilot
+
+    @property
+    def session(self) -> Session:
+        """The session that is open now."""
+        return self._here().session
+
+    # ── the message API ───────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def id(self) -> str:
+        """The session's id, as the server logs it."""
+        return self.session.id
+
+    @property
+    def transport(self) -> str | None:
+        """The transport in use, or the last one: `websocket`, `stream` or `poll`."""
+        return self._pilot.session.transport if self._pilot else None
+
+    @property
+    def transports(self) -> list[Stay]:
+        """The transports so far, with times and why each ended."""
+        return self.session.transports
+
+    @property
+    def state(self) -> dict[Any, Any]:
+        """The application's own."""
+        return self.session.state
+
+    @property
+    def opened_at(self) -> float:
+        """When the session was opened, in seconds since the epoch."""
+        return self.session.opened_at
+
+    @property
+    def online(self) -> bool:
+        """Whether a transport carries the session at this moment."""
+        return self.closed is None and self.session.seat is not None
+
+    @property
+    def unacked(self) -> list[object]:
+        """The messages that the server has not confirmed, oldest first."""
+        return self.session.unacked
+
+    @property
+    def skipped(self) -> int:
+        """Messages that a slow-consumer policy of the server's dropped."""
+        return self.session.skipped
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        """Receive messages until the connection ends; with `onlost="reopen"` across sessions."""
+        while True:
+            session = self.session
+            async for message in session:
+                yield message
+            while self.closed is None and self.session is session and not _ended_in_order(session):
+                await self._news.wait()
+            if self.session is session:
+                return
+
+    async def send(self, message: object) -> None:
+        """Send text, bytes or a JSON value; see `Session.send`."""
+        await self.session.send(message)
+
+    def send_nowait(self, message: object) -> None:
+        """Send without waiting; see `Session.send_nowait`."""
+        self.session.send_nowait(message)
+
+    async def ask(self, value: object, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - a value; the API
+        """Send a request and wait for its answer; see `Session.ask`."""
+        return await self.session.ask(value, timeout)
+
+    def on_request(self, answerer: Callable[[Any], Awaitable[object]]) -> Callable[[Any], Awaitable[object]]:
+        """Let `answerer(value)` answer the server's requests; see `Session.on_request`."""
+        self._answerer = answerer
+        if self._pilot:
+            self.session.on_request(answerer)
+        return answerer
+
+    @property
+    def resumed(self) -> Awaitable[None]:
+        """Await it to wait until a transport carries the session (at once, if one does). Raises SessionClosed."""
+        return self.session.resumed
+
+    async def close(self, code: int = codes.NORMAL, reason: str = "") -> None:
+        """End the session after all that was sent so far; see `Session.close`."""
+        if self._pilot:
+            await self.session.close(code, reason)
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection has ended and the server was told, or cannot be told."""
+        if self._mover:
+            await asyncio.wait([self._mover])
+
+
+def _ended_in_order(session: Session) -> bool:
+    """Tell whether nothing will follow this session."""
+    return session.closed is not None and session.closed.by != "network"

@@ -1,0 +1,184 @@
+"""Carries single requests to the server, and believes only answers that are the server's own (protocol §3)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+from yarl import URL
+
+from hybridws.core.codec import JSON
+from hybridws.core.packets import Ack, Open, Refuse
+from hybridws.errors import HybridError, Malformed, TooLarge
+from hybridws.gate import origin_of
+from hybridws.options import Options
+from hybridws.sockets import WebSocket
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from hybridws.core.codec import Batch, Codec
+
+
+OK: Final = 200
+_DEFAULTS: Final = Options()
+READ_SIZE: Final = 64 * 1024
+LOOK_EVERY: Final = 0.1
+"""Seconds between two looks at whether a silent stream should have shown something."""
+STREAM: Final = {"Accept": "text/event-stream"}
+"""Several inspecting proxies pass a response unbuffered if the request says this."""
+
+
+class NetworkFault(HybridError):
+    """The network, not the server, has answered, or nobody has."""
+
+
+class Turned(HybridError):
+    """The server itself has refused, with `x`."""
+
+    def __init__(self, packet: Refuse) -> None:
+        """Keep what it said."""
+        super().__init__(f"the server refused with {packet.code}: {packet.reason}")
+        self.code = packet.code
+        self.reason = packet.reason
+        self.details = packet.details
+
+
+def believe(status: int, body: bytes, codec: Codec, options: Options) -> Batch:
+    """Read an answer. Raises Turned for one `x`, NetworkFault for anything that is not the server's."""
+    try:
+        batch = (codec if status == OK else JSON).loads(body, options)
+    except (Malformed, TooLarge) as fault:
+        raise NetworkFault(f"status {status}, and no words of the server's: {fault.reason}") from None
+    first = batch[0][0] if batch else None
+    if isinstance(first, Refuse):
+        raise Turned(first)
+    if status != OK or not isinstance(first, Ack | Open):
+        raise NetworkFault(f"status {status}, and no words of the server's")
+    return batch
+
+
+class Courier:
+    """One way to one server: its address, and how requests get there."""
+
+    __slots__ = ("_base", "_http", "_origin", "_request", "_sockets")
+
+    def __init__(self, http: aiohttp.ClientSession, url: str, request: Mapping[str, Any]) -> None:
+        """Send to `url`; `request` holds what every request takes (proxy, ssl ...). Raises ValueError for no URL."""
+        base = URL(url)
+        scheme = {"ws": "http", "wss": "https"}.get(base.scheme, base.scheme)
+        if scheme not in ("http", "https") or not base.host:
+            raise ValueError(f"{url!r} is no address of a server: write http://host/prefix or https://host/prefix")
+        self._base: Final = base.with_scheme(scheme)
+        self._http: Final = http
+        self._request: Final = dict(request)
+        self._origin: Final = origin_of(str(self._base)) or ""
+        self._sockets: Final[set[asyncio.Task[bool]]] = set()
+
+    @property
+    def origin(self) -> str:
+        """The server's origin."""
+        return self._origin
+
+    def _at(self, path: str) -> URL:
+        return self._base / "v1" / path if "/" not in path else self._base.joinpath("v1", *path.split("/"))
+
+    def _headers(self, url: URL, extra: Mapping[str, str]) -> dict[str, str]:
+        """Name our origin where we send a cookie: without it the server would take us for a page that hides its own."""
+        headers = dict(extra)
+        if self._http.cookie_jar.filter_cookies(url) or "Cookie" in self._http.headers:
+            headers["Origin"] = self._origin
+        return headers
+
+    async def post(self, path: str, body: bytes, timeout: float) -> tuple[int, bytes]:  # noqa: ASYNC109 - a limit of its own
+        """POST and read the whole answer, in at most `timeout` seconds. Raises NetworkFault."""
+        url = self._at(path)
+        try:
+            async with (
+                asyncio.timeout(timeout),
+                self._http.post(url, data=body, headers=self._headers(url, {}), **self._request) as response,
+            ):
+                return response.status, await response.read()
+        except TimeoutError:
+            raise NetworkFault(f"no answer within {timeout:.1f} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise NetworkFault(str(error) or type(error).__name__) from None
+
+    async def stream(self, path: str, body: bytes, first: float, patience: Callable[[], float]) -> AsyncIterator[bytes]:
+        """POST and yield the answer's bytes as they come: the first within `first` seconds, others within `patience()`.
+
+        It is asked anew every `first` seconds. Raises NetworkFault, and Turned for a refusal instead of a stream.
+        """
+        url = self._at(path)
+        try:
+            async with asyncio.timeout(first):
+                response = await self._http.post(url, data=body, headers=self._headers(url, STREAM), **self._request)
+        except TimeoutError:
+            raise NetworkFault(f"the stream showed nothing within {first:.1f} s: it is being buffered") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise NetworkFault(str(error) or type(error).__name__) from None
+        try:
+            if response.status != OK:
+                believe(response.status, await response.read(), JSON, _DEFAULTS)
+            limit = first
+            while chunk := await self._chunk(response, limit, patience):
+                limit = 0.0
+                yield chunk
+        except (aiohttp.ClientError, OSError) as error:
+            raise NetworkFault(str(error) or type(error).__name__) from None
+        finally:
+            response.close()
+
+    async def _chunk(self, response: aiohttp.ClientResponse, first: float, patience: Callable[[], float]) -> bytes:
+        """Read what has come; without `first`, as long as `patience()` allows, which may change while we wait."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        while True:
+            try:
+                async with asyncio.timeout(first or LOOK_EVERY):
+                    return await response.content.read(READ_SIZE)
+            except TimeoutError:
+                silent = loop.time() - begun
+                if first or silent >= patience():
+                    raise NetworkFault(
+                        f"the stream showed nothing for {silent:.1f} s: it is buffered or dead"
+                    ) from None
+
+    async def websocket(self, max_size: int) -> WebSocket:
+        """Open a WebSocket. Raises NetworkFault."""
+        url = self._at("websocket")
+        try:
+            ws = await self._http.ws_connect(
+                url,
+                autoclose=False,
+                autoping=False,
+                max_msg_size=max_size,
+                timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+                headers=self._headers(url, {}),
+                **self._request,
+            )
+        except (aiohttp.ClientError, OSError) as error:
+            raise NetworkFault(str(error) or type(error).__name__) from None
+
+        def cut(*, rest: bool) -> None:
+            del rest  # aiohttp's client knows one way to end a connection
+            task = asyncio.get_running_loop().create_task(ws.close())
+            self._sockets.add(task)
+            task.add_done_callback(self._sockets.discard)
+
+        return WebSocket(ws, cut, None)
+
+    async def close(self) -> None:
+        """Wait for what is still closing."""
+        if self._sockets:
+            await asyncio.wait(self._sockets)
+
+
+def hello(codec: str, nonce: str, auth: object) -> bytes:
+    """Write the first line of an open."""
+    options: dict[str, object] = {"v": 1, "codec": codec, "nonce": nonce}
+    if auth is not None:
+        options["auth"] = auth
+    return json.dumps(["i", options]).encode()
