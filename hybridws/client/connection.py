@@ -59,7 +59,7 @@ def connect(  # noqa: PLR0913 - each is a thing that a user may have to set
     trust_env: bool = False,
     ssl: tls.SSLContext | bool = True,
 ) -> Connection:
-    """Make a connection to a mount of hybridws; `async with connect("https://host/chat") as session` opens it.
+    """Make a connection to a mount of hybridws; `async with` opens it and gives what one sends and receives by.
 
     `transports`: those that may be used, the best first (`websocket`, `stream`, `poll`). `codec`: `json`, or `msgpack`
     for much binary data. `auth`: what `authenticate` on the server is given; a function, plain or async, is asked anew

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 OK: Final = 200
 _DEFAULTS: Final = Options()
 READ_SIZE: Final = 64 * 1024
+WS_CLOSE: Final = 1.0
+"""Seconds for which a WebSocket's answer to our close is waited for: by then another transport carries on."""
 LOOK_EVERY: Final = 0.1
 """Seconds between two looks at whether a silent stream should have shown something."""
 STREAM: Final = {"Accept": "text/event-stream"}
@@ -155,7 +157,7 @@ class Courier:
                 autoclose=False,
                 autoping=False,
                 max_msg_size=max_size,
-                timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+                timeout=aiohttp.ClientWSTimeout(ws_close=WS_CLOSE),  # pyright: ignore[reportCallIssue]
                 headers=self._headers(url, {}),
                 **self._request,
             )

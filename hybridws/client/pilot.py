@@ -82,6 +82,7 @@ class Pilot:
         self._attempts: dict[str, Attempt] = {}
         self._proved_at: dict[str, float] = {}
         self._retry_at = 0.0
+        self._http_at = 0.0  # before then HTTP waits, for a WebSocket that is sure to come
         self._interrupted = False
         self._unacked_since: tuple[int, float] | None = None
         self._asked_at: float | None = None
@@ -218,6 +219,7 @@ class Pilot:
         """Carry the session until it is over. Raises Lost when the server no longer knows it."""
         link = self.session.link
         since_end: float | None = None
+        self._remember(self._now())
         try:
             while True:
                 now = self._now()
@@ -236,6 +238,16 @@ class Pilot:
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
+    def _remember(self, now: float) -> None:
+        """Begin with what worked for this origin the last time; whatever is better is tried all the same."""
+        winner, until = _winners.get(self.courier.origin, ("", 0.0))
+        if now >= until or winner not in self.ladder.order:
+            return
+        if winner == "websocket":
+            self._http_at = now + self.first_bytes()
+        elif winner == "poll" and "stream" in self.ladder.order:
+            self.ladder.rungs["stream"].failed(now, random())  # noqa: S311 - jitter
+
     def _settled(self) -> bool:
         """Tell whether both sides know of the end: then no transport is left."""
         return self.session.link.state is State.CLOSED and not self._tasks
@@ -250,7 +262,7 @@ class Pilot:
             self._start("websocket")
         over_http = [name for name in due if name in CARRIERS]
         running = [name for name in self._tasks if name in CARRIERS]
-        if self._over_websocket:
+        if self._over_websocket or (now < self._http_at and "websocket" in self._tasks):
             return
         if over_http and not running and now >= self._retry_at:
             self._start(over_http[0])
@@ -365,8 +377,7 @@ class Pilot:
         """Wait for news, or for the next thing that is due."""
         seat = self.session.seat
         times = [now + LOOK_EVERY] if seat is None or self.session.closed or seat.name == "websocket" else []
-        if self._retry_at > now:
-            times.append(self._retry_at)
+        times += [due for due in (self._retry_at, self._http_at) if due > now]
         if seat and (due := self.ladder.next_due(seat.name, now)):
             times.append(max(due, now + LOOK_EVERY))
         try:
