@@ -29,12 +29,14 @@ class Ended(Exception):
 class Road:
     """One direction through the proxy, for all connections together."""
 
-    __slots__ = ("bytes", "delay", "free_at", "limit", "rate")
+    __slots__ = ("bytes", "delay", "ends", "free_at", "limit", "rate")
 
     def __init__(self) -> None:
         """Make a road that is as fast as it can be."""
         self.bytes = 0
         """All that has passed."""
+        self.ends: set[End] = set()
+        """The open connections that send over it."""
         self.rate = 0.0
         """Bytes per second; 0 is no limit."""
         self.delay = 0.0
@@ -65,6 +67,8 @@ class End(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._queue: deque[tuple[float, bytes]] = deque()
+        self._arrived = asyncio.Event()  # nothing is on the road
+        self._arrived.set()
         self._timer: asyncio.TimerHandle | None = None
         self._paused = False
         self.ended = False
@@ -73,7 +77,10 @@ class End(asyncio.Protocol):
         """It has broken it."""
         self.deaf = False
         """What comes is thrown away."""
+        self.closing = False
         self.on_end: Callable[[], None] | None = None
+        self.on_cut: Callable[[], None] = self.abort
+        """What happens when as much has been sent as the road lets pass."""
         self.lost = asyncio.Event()
         """Set when the socket is gone."""
         self.touched = self._loop.time()
@@ -87,6 +94,7 @@ class End(asyncio.Protocol):
         """Take the connection."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(0)  # so that what is drained is in the kernel's hands
+        self._road.ends.add(self)
         if self._on_made:
             self._on_made(self)
 
@@ -108,11 +116,13 @@ class End(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Note the end of the connection."""
         self.broken = exc is not None
+        self._road.ends.discard(self)
         self.lost.set()
         self._writable.set()
         if self._timer:
             self._timer.cancel()
         self._queue.clear()
+        self._arrived.set()
         self._end()
 
     def pause_writing(self) -> None:
@@ -175,7 +185,7 @@ class End(asyncio.Protocol):
             await self._send_piece(data[start : start + piece])
         if cuts:
             await self.drain()
-            self.abort()
+            self.on_cut()
             raise Ended
 
     async def _send_piece(self, data: bytes) -> None:
@@ -188,6 +198,7 @@ class End(asyncio.Protocol):
             self._write(data)
         else:
             self._queue.append((max(at, self._queue[-1][0]) if self._queue else at, data))
+            self._arrived.clear()
             self._plan()
             if (wait := at - self._road.delay - now - AHEAD) > 0:
                 await asyncio.sleep(wait)
@@ -211,17 +222,19 @@ class End(asyncio.Protocol):
             self._write(self._queue.popleft()[1])
         if self._queue:
             self._plan()
+        else:
+            self._arrived.set()
 
     async def drain(self) -> None:
         """Wait until all that was sent is in the hands of the kernel, or lost."""
-        while self._queue:
-            await asyncio.sleep(max(self._queue[-1][0] - self._loop.time(), 0))
+        await self._arrived.wait()
         await self._writable.wait()
 
     # ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def close(self) -> None:
         """Close in order; call `drain` first."""
+        self.closing = True
         if self._transport:
             self._transport.close()
 

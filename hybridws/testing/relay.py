@@ -16,20 +16,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Counters:
-    """What clients have done so far."""
-
-    connections: int = 0
-    """Connections that they have made."""
-    requests: int = 0
-    """Requests, upgrades among them."""
-    upgrades: int = 0
-    """Requests for a WebSocket."""
-    cuts: int = 0
-    """Connections that the proxy has reset, for whatever reason."""
-
-
-@dataclass(slots=True)
 class Network:
     """What all connections of a proxy share."""
 
@@ -43,16 +29,22 @@ class Network:
     """How many requests there had been when this mode began."""
     up: Road = field(default_factory=Road)
     down: Road = field(default_factory=Road)
-    counters: Counters = field(default_factory=Counters)
+    connections: int = 0
+    requests: int = 0
+    upgrades: int = 0
+    cuts: int = 0
+    open: set[Connection] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     """All that the proxy has under way."""
 
     def turn(self, mode: Mode) -> None:
         """Become another network."""
         self.mode = mode
-        self.begun_at = self.counters.requests
+        self.begun_at = self.requests
         for road, limit in ((self.up, mode.cut_up), (self.down, mode.cut_down)):
             road.rate, road.delay, road.limit, road.free_at = mode.rate, mode.round_trip / 2, limit, 0.0
+        for connection in list(self.open):
+            connection.watch_idle()
 
     def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Start a task that ends with the proxy at the latest."""
@@ -79,10 +71,13 @@ class Connection:
         self.client = client
         self.origin: End | None = None
         self.frozen = False
+        """Nothing passes any more, and nobody is told."""
         self._sent_up = 0
         self._idle_timer: asyncio.TimerHandle | None = None
         self._life_timer: asyncio.TimerHandle | None = None
-        network.counters.connections += 1
+        client.on_cut = self.cut
+        network.connections += 1
+        network.open.add(self)
         self._task = network.start(self._serve())
         self.watch_idle()
 
@@ -99,32 +94,38 @@ class Connection:
                 self.client.abort()
             raise
         finally:
-            self._stop_timers()
-            self.drop_origin()
+            if not self.frozen:
+                self._stop_timers()
+                self.drop_origin()
+                self.network.open.discard(self)
 
     # ── for the exchange under way ────────────────────────────────────────────────────────────────────────────────
 
     async def reach_origin(self) -> End:
         """Connect to the origin for the next request. Raises OSError."""
         self.drop_origin()
-        self.origin = await self.network.connect()
-        self.origin.sent = self._sent_up
-        return self.origin
+        self.origin = origin = await self.network.connect()
+        origin.sent = self._sent_up
+        origin.on_cut = self.cut
+        return origin
 
     def drop_origin(self) -> None:
         """Give up the connection to the origin, if there is one."""
-        if self.origin and not self.frozen:
+        if self.origin:
             self._sent_up = self.origin.sent
-            self.origin.abort()
+            self.origin.close()
             self.origin = None
 
     def leave_with_client(self) -> None:
         """End as soon as the client does: its request has been sent on."""
-        self.client.on_end = self._task.cancel
+        self.client.on_end = self._stop
         if self.client.ended:
-            self._task.cancel()
+            self._stop()
 
-    def stay(self) -> None:
+    def _stop(self) -> None:
+        self._task.cancel()
+
+    def outlive_client(self) -> None:
         """Let what the client has said be read to its end, even if it has left."""
         self.client.on_end = None
 
@@ -140,7 +141,7 @@ class Connection:
             self._idle_timer.cancel()
             self._idle_timer = None
         idle = self.network.mode.idle
-        if idle is None or self.frozen or self._task.done():
+        if idle is None or self.frozen:
             return
         loop = asyncio.get_running_loop()
         due = self.client.touched + idle
@@ -151,16 +152,17 @@ class Connection:
 
     def cut(self) -> None:
         """Reset both ends now."""
-        if not self.client.lost.is_set():
-            self.network.counters.cuts += 1
+        self.network.cuts += not self.client.lost.is_set()
+        self.network.open.discard(self)
         self.frozen = False
         self._stop_timers()
-        self.client.abort()
-        self.drop_origin()
+        for end in (self.client, self.origin):
+            if end:
+                end.abort()
         self._task.cancel()
 
     def freeze(self) -> None:
-        """Let nothing pass any more, and tell nobody."""
+        """Let nothing pass any more, and tell nobody; the sockets stay open until `cut`."""
         self.frozen = True
         self._stop_timers()
         for end in (self.client, self.origin):
