@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import ClientError, HttpVersion11, web
@@ -27,6 +28,9 @@ SERVERS: Final = web.AppKey("hybridws", dict[str, Server])
 WRITER_LIMIT: Final = 64 * 1024
 """Bytes that a WebSocket may have waiting in this process before its writer waits (aiohttp)."""
 
+_PLAIN_PATH: Final = re.compile(r"(?:/|[A-Za-z0-9._~!$&'()*+,;=:@-])*")
+"""RFC 3986 §3.3 without percent escapes: aiohttp compares other prefixes in two different forms, and finds nothing."""
+
 
 def mount(
     app: web.Application,
@@ -43,6 +47,8 @@ def mount(
         raise ValueError(f"the prefix {prefix!r} must begin with a slash, as in '/chat'")
     if "{" in prefix or "}" in prefix:
         raise ValueError(f"the prefix {prefix!r} must be a plain path, without patterns")
+    if not _PLAIN_PATH.fullmatch(prefix):
+        raise ValueError(f"the prefix {prefix!r} must be of characters that need no escape in an address")
     prefix = prefix.rstrip("/")
     if SERVERS not in app:
         app[SERVERS] = {}
@@ -59,7 +65,10 @@ def mount(
         await server.close()
 
     app[SERVERS][prefix] = server
-    app.router.add_route("*", f"{prefix}{{tail:(?:/.*)?}}" if prefix else "/{tail:.*}", respond)
+    # Two routes, since aiohttp looks for the longest fixed path first: so "/" does not take what belongs to "/chat".
+    if prefix:
+        app.router.add_route("*", prefix, respond)
+    app.router.add_route("*", f"{prefix}/{{tail:.*}}", respond)
     app.on_shutdown.append(stop)
     return server
 
@@ -71,14 +80,14 @@ class HttpExchange:
 
     def __init__(self, request: web.Request, options: Options) -> None:
         """Wrap a request; its body is not read yet."""
-        tail = request.match_info["tail"]
+        tail = request.match_info.get("tail")
         self._web: Final = request
         self._options: Final = options
         self.response: web.StreamResponse = web.Response()
         self.request: Final = Request(
             method=request.method,
             path=request.path,
-            tail=tail if tail.startswith("/") or not tail else f"/{tail}",
+            tail="" if tail is None else f"/{tail}",
             query=request.query,
             headers=request.headers,
             cookies=request.cookies,

@@ -27,6 +27,11 @@ class Request:
     scheme: str
     """`http` or `https`, as this server received it."""
 
+    def all_of(self, name: str) -> str:
+        """Return all headers of this name, joined by commas (RFC 9110 §5.3); empty if there is none."""
+        getall = getattr(self.headers, "getall", None)
+        return ",".join(getall(name, ())) if getall else self.headers.get(name, "")
+
 
 @dataclass(slots=True)
 class Answer:

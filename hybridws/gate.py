@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 from enum import Enum, auto
 from ipaddress import ip_address, ip_network
@@ -30,6 +31,10 @@ log = logging.getLogger("hybridws")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _MAX_LOGGED: Final = 200
 """Characters of a header that a log line repeats."""
+
+
+_ORIGIN: Final = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?/?")
+"""What a browser can send, in lower case: no path, no pattern, and a name of other letters only as xn--."""
 
 
 class Risk(Enum):
@@ -86,8 +91,11 @@ class Gate:
         if options.origins is not None and not isinstance(options.origins, str):
             for text in options.origins:
                 origin = origin_of(text)
-                if origin is None or text.rstrip("/").count("/") != 2:  # noqa: PLR2004 - scheme://host
-                    raise ValueError(f"{text!r} is no origin: write scheme://host or scheme://host:port")
+                if origin is None or not _ORIGIN.fullmatch(text.lower()):
+                    raise ValueError(
+                        f"{text!r} is no origin: write scheme://host or scheme://host:port, without a path or a "
+                        "pattern, and a name of other letters as xn--..."
+                    )
                 self._allowed.add(origin)
         self._public = origin_of(options.public_url) if options.public_url else None
         if options.public_url and not self._public:
@@ -132,7 +140,7 @@ class Gate:
     def address(self, request: Request) -> str:
         """Return the client's address: the nearest one that is not a trusted proxy's."""
         remote = request.remote
-        said = request.headers.get("X-Forwarded-For", "") if self._proxies else ""
+        said = request.all_of("X-Forwarded-For") if self._proxies else ""
         for hop in reversed([remote_hop for part in said.split(",") if (remote_hop := part.strip())]):
             if not self._trusts(remote):
                 break
@@ -195,13 +203,13 @@ class Gate:
 def _forwarded(request: Request) -> dict[str, str]:
     """Read what the nearest proxy says of scheme and host: Forwarded (RFC 7239) first, then X-Forwarded-*."""
     said: dict[str, str] = {}
-    if forwarded := request.headers.get("Forwarded"):
+    if forwarded := request.all_of("Forwarded"):
         for pair in forwarded.split(",")[-1].split(";"):
             name, _, value = pair.strip().partition("=")
             said[name.lower()] = value.strip('"')
         return said
-    if proto := request.headers.get("X-Forwarded-Proto"):
+    if proto := request.all_of("X-Forwarded-Proto"):
         said["proto"] = proto.split(",")[-1].strip()
-    if host := request.headers.get("X-Forwarded-Host"):
+    if host := request.all_of("X-Forwarded-Host"):
         said["host"] = host.split(",")[-1].strip()
     return said

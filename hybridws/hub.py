@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
@@ -10,7 +11,7 @@ from hybridws.core.packets import Message
 from hybridws.errors import SessionClosed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from hybridws.session import Session
 
@@ -29,13 +30,15 @@ def publish(sessions: Iterable[Session], value: object) -> int:
         key = (link.codec.name, id(link.options))
         if key not in encoded:
             encoded[key] = link.codec.dumps(Message(value), link.options)
+    reached = 0
     for session in members:
         link = session.link
         if link.full and (session.slow or link.outbox.size >= 2 * link.options.buffer):
             session.abort(codes.TOO_SLOW, f"too slow: {link.outbox.size} bytes were waiting")
             continue
         session.post(encoded[link.codec.name, id(link.options)])
-    return len(members)
+        reached += 1
+    return reached
 
 
 class Room:
@@ -60,7 +63,7 @@ class Room:
         """Go through the members in the order in which they joined."""
         return iter(self.members)
 
-    def __contains__(self, session: Session) -> bool:
+    def __contains__(self, session: object) -> bool:
         """Tell whether a session is a member."""
         return session in self._members
 
@@ -85,7 +88,7 @@ class Room:
 
     def publish(self, value: object, except_: Collection[Session] | Session = ()) -> int:
         """Send one message to all members but `except_`, and return to how many. Raises what `hub.publish` raises."""
-        left_out = except_ if isinstance(except_, tuple | list | set | frozenset) else (except_,)
+        left_out = except_ if isinstance(except_, Collection) else (except_,)
         return publish([session for session in self._members if session not in left_out], value)
 
 

@@ -155,10 +155,7 @@ class Options:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, with the name and value of what is wrong (ValueError)."""
-        for name in _POSITIVE:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-                raise ValueError(f"{name} must be a number above 0, not {value!r}")
+        self._check_types()
         if not self.max_message <= self.max_batch <= 2 * self.buffer:
             raise ValueError(
                 "max_message <= max_batch <= 2 * buffer must hold, but they are "
@@ -173,6 +170,18 @@ class Options:
         if isinstance(self.origins, str) and self.origins not in (ANY_ORIGIN, ANY_ORIGIN_WITH_CREDENTIALS):
             raise ValueError(f"origins must be a list of origins, not the text {self.origins!r}")
 
+    def _check_types(self) -> None:
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+                raise ValueError(f"{name} must be a number above 0, not {value!r}")
+            if name in _WHOLE and not isinstance(value, int):
+                raise ValueError(f"{name} must be a whole number, not {value!r}")
+        for name in _LISTS:
+            value = getattr(self, name)
+            if type(value) is str:
+                raise ValueError(f"{name} must be a list, not the text {value!r}")
+
     def offers(self, transport: str) -> bool:
         """Tell whether a transport of this name is on offer."""
         if self.transports is not None:
@@ -180,4 +189,6 @@ class Options:
         return self.legacy or transport not in LEGACY_TRANSPORTS
 
 
+_LISTS: Final = ("subprotocols", "transports", "trusted_proxies")
+_WHOLE: Final = frozenset(field.name for field in fields(Options) if field.type == "int")
 _POSITIVE: Final = tuple(field.name for field in fields(Options) if field.type in ("int", "float"))

@@ -59,15 +59,17 @@ class Line:
     async def wait(self, has_room: Callable[[], bool]) -> None:
         """Wait for one's turn. Cancelling is safe: the turn passes to the next.
 
-        The caller must use its turn before it awaits anything else: the one after it is called at once, but runs later.
+        The caller uses its turn before it awaits anything else, and then has the next one called (`call`).
         """
         turn = asyncio.get_running_loop().create_future()
         self._turns.append(turn)
         try:
             await turn
-        finally:
+        except BaseException:
             self._turns.remove(turn)
             self.call(has_room)
+            raise
+        self._turns.remove(turn)
 
     def call(self, has_room: Callable[[], bool]) -> None:
         """Let the first go on if there is room."""

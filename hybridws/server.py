@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final
 
 from hybridws import hub
@@ -17,7 +18,7 @@ from hybridws.limits import Turnstile
 from hybridws.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
     from hybridws.core.codec import Codec
     from hybridws.exchange import Request
@@ -28,6 +29,8 @@ log = logging.getLogger("hybridws")
 
 MAX_TICK: Final = 1.0
 """Seconds between two looks at all sessions: what is due is done at most so much late."""
+LAST_GRACE: Final = 1.0
+"""Seconds that a cancelled handler may take when the server stops."""
 TICKED: Final = (
     "attach_timeout",
     "close_timeout",
@@ -44,6 +47,28 @@ RETRY: Final = 2
 """Seconds after which a client that was turned away should try again."""
 TICKS_PER_DELAY: Final = 5
 """A delay that is set to less than a few seconds is looked at this often within it."""
+
+
+class Sessions(Collection[Session]):
+    """A live view of sessions that may change while one goes through it: each walk takes those of its beginning."""
+
+    __slots__ = ("_sessions",)
+
+    def __init__(self, sessions: dict[str, Session]) -> None:
+        """Look at these sessions."""
+        self._sessions = sessions
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[Session]:
+        """Go through them in the order in which they opened."""
+        return iter(list(self._sessions.values()))
+
+    def __contains__(self, session: object) -> bool:
+        """Tell whether a session is among them."""
+        return isinstance(session, Session) and self._sessions.get(session.id) is session
 
 
 class Server:
@@ -83,7 +108,7 @@ class Server:
     @property
     def sessions(self) -> Collection[Session]:
         """The sessions that have not ended: a live view, in the order in which they opened."""
-        return self._sessions.values()
+        return Sessions(self._sessions)
 
     def room(self, name: str) -> hub.Room:
         """Return the room of this name: join, leave and publish there."""
@@ -123,7 +148,7 @@ class Server:
             session.key = new_key()
         if admission:
             self.renew(session, admission)
-        session.on_auth = lambda auth: self._reauthenticate(session, auth)
+        session.on_auth = self._reauthenticate
         self._sessions[sid] = session
         session.at_end(self._ended)
         self._kept[session] = name or sid
@@ -205,9 +230,9 @@ class Server:
         """Run the application's coroutine; whatever it does hurts no other session."""
         try:
             await self.handler(session)
-        except SessionClosed:
-            pass  # it noticed the end by sending: nothing went wrong
-        except Exception:
+        except Exception as error:
+            if isinstance(error, SessionClosed) and session.closed:
+                return  # it noticed the end by sending: nothing went wrong
             log.exception("the handler of %r failed; its session closes with 1011", session)
             session.close_now(codes.HANDLER_FAILED, "the handler failed")
         finally:
@@ -267,7 +292,9 @@ class Server:
             for task in late:
                 task.cancel()
             if late:
-                await asyncio.wait(late)
+                _, stubborn = await asyncio.wait(late, timeout=LAST_GRACE)
+                for task in stubborn:
+                    log.warning("%s does not end though it was cancelled; it is left behind", task.get_name())
         for timer in (self._timer, self._attend_timer):
             if timer:
                 timer.cancel()

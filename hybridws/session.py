@@ -75,6 +75,7 @@ class Session:
         "_line",
         "_reader",
         "_upkeep",
+        "_waiting",
         "admitted",
         "attend",
         "away",
@@ -129,7 +130,7 @@ class Session:
         self.dock: Final = Dock(clock)
         self.handler: asyncio.Task[None] | None = None
         self.attend = attend
-        self.on_auth: Callable[[Any], None] | None = None
+        self.on_auth: Callable[[Session, Any], None] | None = None
         self.expires_at: float | None = None
         """When the client's credentials expire, in monotonic seconds."""
         self.away = False
@@ -139,7 +140,8 @@ class Session:
         self._upkeep = Upkeep()
         self._inbox: deque[tuple[Any, int]] = deque()
         self._bell = Bell()
-        self._reader: asyncio.Task[Any] | None = None
+        self._reader: asyncio.Task[Any] | None = None  # the task that iterates
+        self._waiting = False  # somebody waits for a message right now
         self._line = Line()
         self.bells: Final[list[Bell]] = []
         """Rung at all news that somebody may wait for: room, words of ours without a seat, an attach, the end."""
@@ -188,17 +190,25 @@ class Session:
 
     def __aiter__(self) -> Self:
         """Receive messages until the session ends. One task at a time may do so; another gets RuntimeError."""
-        self._claim()
+        task = asyncio.current_task()
+        if self._reader is not None and self._reader is not task and not self._reader.done():
+            raise self._read_already()
+        self._reader = task
         return self
 
     async def __anext__(self) -> Any:  # noqa: ANN401 - a message is str, bytes or any JSON value
         """Wait for the next message. Cancelling is safe: nothing is lost."""
-        self._claim()
+        if self._waiting:
+            raise self._read_already()
         while not self._inbox or (self.closed and self.closed.by == "local"):
             if self.closed:
                 self._reader = None
                 raise StopAsyncIteration
-            await self._bell.wait()
+            self._waiting = True
+            try:
+                await self._bell.wait()
+            finally:
+                self._waiting = False
         value, size = self._inbox.popleft()
         self.link.taken(size)
         self._ack_if_due()
@@ -206,11 +216,8 @@ class Session:
             self._ring_all()
         return value
 
-    def _claim(self) -> None:
-        task = asyncio.current_task()
-        if self._reader is not None and self._reader is not task and not self._reader.done():
-            raise RuntimeError(f"{self!r} is read by another task already; one `async for` gets all messages in order")
-        self._reader = task
+    def _read_already(self) -> RuntimeError:
+        return RuntimeError(f"{self!r} is read by another task already; one `async for` gets all messages in order")
 
     # ── sending ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -226,6 +233,7 @@ class Session:
         if self.link.full or self._line:
             await self._line.wait(self._has_room)
         self.post(words)
+        self._line.call(self._has_room)
 
     def send_nowait(self, message: object) -> None:
         """Send without waiting. Raises BufferFull besides what `send` raises; then nothing was sent."""
@@ -361,7 +369,10 @@ class Session:
             self._calls.end(error)
         callbacks, self._at_end = self._at_end, {}
         for callback in callbacks:
-            callback(self)
+            try:
+                callback(self)
+            except Exception:
+                log.exception("a callback at the end of %r failed", self)
         self._bell.ring()
         self._ring_all()
         return True
@@ -405,7 +416,7 @@ class Session:
                 self.skipped += many
             case Auth(value):
                 if self.on_auth:
-                    self.on_auth(value)
+                    self.on_auth(self, value)
             case Close(code, reason):
                 self._end(Closed(code, reason, "remote"))
                 self._finish()

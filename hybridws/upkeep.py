@@ -122,6 +122,7 @@ class Upkeep:
             self._stuck = (confirmed, now)
         elif now - self._stuck[1] >= options.send_timeout:
             session.stall()
+            self._stuck = None  # who tries again has the whole time again
 
     def _tick_end(self, session: Session, now: float) -> None:
         options = session.link.options

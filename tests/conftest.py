@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Callable[..., Awaitable[str]]]:
-    """Start applications as production does; `await serve(app)` is their address, `http://127.0.0.1:port`.
+    """Start applications as production does, and give their addresses, `http://127.0.0.1:port`.
 
     It is aiohttp's `AppRunner` on a real socket, with its default settings unless others are given; all end with the
     test. (aiohttp's TestServer cancels handlers whose client has left, which no default server does.)

@@ -195,7 +195,7 @@ class Pilot:
         auth = self._auth() if callable(self._auth) else self._auth
         return await auth if isinstance(auth, Awaitable) else auth
 
-    def _hear_auth(self, value: object) -> None:
+    def _hear_auth(self, _session: Session, value: object) -> None:
         """Renew the credentials in time: the server says how long they last."""
         expires = value.get("expires") if isinstance(value, dict) else None
         if not callable(self._auth) or not isinstance(expires, int | float):

@@ -190,7 +190,7 @@ def _json_dumps(packet: Packet, options: Options) -> bytes:
     elif type(packet) is Position:
         return b'["#",%d]' % packet.number
     else:
-        text = json_text(to_array(packet), options)
+        text = json_text(to_array(packet), options, packet=True)
     try:
         words = text.encode()
     except UnicodeEncodeError:
@@ -210,14 +210,13 @@ def _json_loads(data: str | bytes, options: Options) -> Batch:
         raise Malformed(f"a batch may hold {options.max_packets} packets (max_packets), this one has {len(lines)}")
     batch: Batch = []
     for line in lines:
-        array = json_value(line, options)
+        array = json_value(line, options, packet=True)
         if "\\u" in line:
             _refuse_surrogates(array)
         size = len(line) if line.isascii() else len(line.encode("utf-8", "surrogatepass"))
         check_arrived(size, options)
-        if type(array) is list and len(array) == 2 and array[0] == "b":  # noqa: PLR2004 - ["b", text]
-            batch.append((Message(_from_base64(array[1])), size))
-        elif packet := from_array(array):
+        packet = Message(_from_base64(array)) if type(array) is list and array[:1] == ["b"] else from_array(array)
+        if packet is not None:  # not its truth: a packet without items is an empty tuple
             batch.append((packet, size))
     return batch
 
@@ -229,9 +228,12 @@ def _refuse_surrogates(value: object) -> None:
         raise Malformed("a text holds a lone surrogate") from None
 
 
-def _from_base64(text: object) -> bytes:
-    if type(text) is not str:
-        raise Malformed("a packet of kind 'b' has the wrong shape")
+def _from_base64(array: list[object]) -> bytes:
+    match array:
+        case [_, str(text)]:
+            pass
+        case _:
+            raise Malformed("a packet of kind 'b' has the wrong shape")
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -244,7 +246,7 @@ def _from_base64(text: object) -> bytes:
 def _msgpack_dumps(packet: Packet, options: Options) -> bytes:
     is_bytes = type(packet) is Message and isinstance(packet.value, bytes | bytearray | memoryview)
     array = to_array(packet)
-    if not is_bytes and (why := fault(array, options)):
+    if not is_bytes and (why := fault(array, options, packet=True)):
         raise Unsendable(f"this message cannot be sent: {why}")
     try:
         words = cast("bytes", msgpack.packb(array))
@@ -277,9 +279,10 @@ def _msgpack_loads(data: str | bytes, options: Options) -> Batch:
                 continue
             check_arrived(size, options)
             is_bytes = type(array) is list and len(array) == 2 and array[0] == "m" and type(array[1]) is bytes  # noqa: PLR2004
-            if not is_bytes and (why := fault(array, options)):
+            if not is_bytes and (why := fault(array, options, packet=True)):
                 raise Malformed(f"a value was refused: {why}")
-            if packet := from_array(array):
+            packet = from_array(array)
+            if packet is not None:
                 batch.append((packet, size))
             if len(batch) > options.max_packets:
                 raise Malformed(f"a batch may hold {options.max_packets} packets (max_packets)")
@@ -292,7 +295,7 @@ def _msgpack_loads(data: str | bytes, options: Options) -> Batch:
 
 def _json_read(words: bytes) -> Packet | None:
     array = json.loads(words)
-    return Message(_from_base64(array[1])) if array[0] == "b" else from_array(array)
+    return Message(_from_base64(array)) if array[0] == "b" else from_array(array)
 
 
 def _msgpack_read(words: bytes) -> Packet | None:

@@ -279,6 +279,8 @@ class Link:
         if not self.codec.numbered:
             self._accept(packet, size, new)
             return new
+        if self.heard is not None:
+            return new  # nothing counts after a close
         number = lane.expects
         if number is None:
             raise Malformed("a numbered packet came before its position")
@@ -305,8 +307,8 @@ class Link:
         overtakes, what follows it would be a gap: Malformed.
         """
         news = number + _count(packet) - 1 - self.received
-        if news <= 0:
-            return  # a repeat
+        if news <= 0 or self.heard is not None:
+            return  # a repeat, or said after the close
         if isinstance(packet, Message) and not self._has_room(size + OVERHEAD):
             if may_wait:
                 return
@@ -325,8 +327,6 @@ class Link:
             self._early_size += size + OVERHEAD
 
     def _accept(self, packet: Packet, size: int, new: Batch) -> None:
-        if self.heard is not None:
-            return  # nothing counts after a close
         cost = size + OVERHEAD if isinstance(packet, Message) else 0  # all else is dealt with as it comes
         self.received += _count(packet)
         self.came += size

@@ -20,30 +20,35 @@ def is_safe(number: int) -> bool:
     return -SAFE_INTEGER < number < SAFE_INTEGER
 
 
-def fault(value: object, options: Options) -> str | None:
+def fault(value: object, options: Options, *, packet: bool = False) -> str | None:
     """Tell why `value` is no JSON value that every client can hold, or None if it is one.
 
     Refused are NaN and infinities, integers of 2^53 and more, keys that are not text, bytes inside a value, more than
     `max_depth` levels or `max_elements` items, and whatever JSON does not know. It goes level by level, not item by
-    item, so that no depth can overflow the stack.
+    item, so that no depth can overflow the stack. With `packet`, the outermost list is ours and counts for nothing: so
+    what may be sent as a message may also come as one.
     """
     level: list[object] = [value]
-    elements = 0
-    for _ in range(options.max_depth + 1):
+    elements = -len(value) if packet and isinstance(value, list) else 0
+    room = options.max_depth + packet
+    while level:
         deeper: list[object] = []
         for item in level:
             if flaw := _flaw(item):
                 return flaw
-            if isinstance(item, dict):
-                deeper.extend(item.values())
-            elif isinstance(item, list | tuple):
-                deeper.extend(item)
+            if isinstance(item, dict | list | tuple):
+                if not room:
+                    return _too_deep(options)
+                deeper.extend(item.values() if isinstance(item, dict) else item)
             if elements + len(deeper) > options.max_elements:
                 return f"it has more than {options.max_elements} elements (max_elements)"
-        if not deeper:
-            return None
         elements += len(deeper)
         level = deeper
+        room -= 1
+    return None
+
+
+def _too_deep(options: Options) -> str:
     return f"it is nested more than {options.max_depth} levels deep (max_depth)"
 
 
@@ -62,20 +67,22 @@ def _flaw(item: object) -> str | None:
     return f"{type(item).__name__} has no form in JSON"
 
 
-def json_text(value: object, options: Options) -> str:
-    """Encode a value as compact JSON. Raises Unsendable."""
-    if why := fault(value, options):
+def json_text(value: object, options: Options, *, packet: bool = False) -> str:
+    """Encode a value as compact JSON; `packet` as for `fault`. Raises Unsendable."""
+    if why := fault(value, options, packet=packet):
         raise Unsendable(f"this message cannot be sent: {why}")
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def json_value(text: str, options: Options) -> Any:  # noqa: ANN401 - a JSON value is what it is
-    """Decode JSON that came from outside. Raises Malformed."""
+def json_value(text: str, options: Options, *, packet: bool = False) -> Any:  # noqa: ANN401 - a JSON value is what it is
+    """Decode JSON that came from outside; `packet` as for `fault`. Raises Malformed."""
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise Malformed(f"broken JSON: {error}") from None
-    if why := fault(value, options):
+    except RecursionError:
+        raise Malformed(f"a value was refused: {_too_deep(options)}") from None
+    if why := fault(value, options, packet=packet):
         raise Malformed(f"a value was refused: {why}")
     return value
 

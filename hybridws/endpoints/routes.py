@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from hybridws.exchange import Exchange, Request
     from hybridws.server import Server
 
+VARYING: Final = {"Vary": "Origin"}
+"""On every answer, since each depends on who asked: no cache may give one page's to another."""
 PLAIN: Final = {"Content-Type": "text/plain; charset=UTF-8"}
 NO_SNIFFING: Final = {"X-Content-Type-Options": "nosniff"}
 
@@ -88,7 +90,7 @@ def at(path: str) -> re.Pattern[str]:
 
 async def serve(routes: Iterable[Route], server: Server, exchange: Exchange) -> None:
     """Answer one request to an address below the mount's prefix."""
-    cors: dict[str, str] = {}
+    cors = VARYING
     refuse: Refusal = refuse_in_text
     try:
         route, names = _find(routes, server, exchange.request)
@@ -104,7 +106,7 @@ async def serve(routes: Iterable[Route], server: Server, exchange: Exchange) -> 
             headers["Retry-After"] = str(retry)
         await exchange.answer(Answer(fault.status, body, headers))
     except WrongMethod as wrong:
-        await exchange.answer(Answer(405, b"", {"Allow": ", ".join(wrong.allowed), **NO_SNIFFING}))
+        await exchange.answer(Answer(405, b"", {"Allow": ", ".join(wrong.allowed), **NO_SNIFFING, **cors}))
     except Gone:
         pass  # nobody is left to be answered
 

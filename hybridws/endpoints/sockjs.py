@@ -234,6 +234,9 @@ async def _take(visit: Visit, body: bytes) -> None:
 async def _websocket(visit: Visit) -> None:
     admission = await visit.server.admit(visit.request)
     socket = await visit.exchange.upgrade()
+    if visit.server.draining:  # it began while the handshake was under way
+        await socket.close(codes.RESTARTING, "the server is restarting", visit.server.options.close_timeout)
+        return
     kind = KINDS["sockjs" if visit.names else "raw"]
     session = visit.server.open(kind.codec, visit.request, admission)
     session.subprotocol = socket.subprotocol

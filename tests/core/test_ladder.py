@@ -59,7 +59,7 @@ def test_two_early_deaths_are_quarantined() -> None:
 
 def test_a_quarantine_has_an_end() -> None:
     """However often it dies, it is tried again after half an hour at the latest."""
-    rung, now = Rung(), 0.0
+    rung, now, wait = Rung(), 0.0, 0.0
     for _ in range(12):
         rung.died(now, 1.0, explained=False, chance=0.0)
         rung.died(now, 1.0, explained=False, chance=0.0)
