@@ -139,6 +139,9 @@ class HttpExchange:
             await response.write_eof()
         except (ConnectionError, ClientError):
             raise Gone from None
+        if self._web.headers.get("Content-Encoding"):
+            # aiohttp reads on, unpacks what nobody wants, and logs a traceback if that does not unpack.
+            self._web.protocol.force_close()
 
     def abort(self) -> None:
         """Cut the connection at once."""

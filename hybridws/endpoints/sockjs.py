@@ -178,12 +178,13 @@ def _check_owner(session: Session, request: Request) -> None:
 
 
 async def _send(visit: Visit) -> None:
-    await _take(visit, await _body(visit))
+    session, body = await _body(visit)
+    await _take(visit, session, body)
     await visit.answer(204, b"", PLAIN, NOT_CACHED, _cookie(visit))
 
 
 async def _send_form(visit: Visit) -> None:
-    body = await _body(visit)
+    session, body = await _body(visit)
     kind = visit.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind == "application/x-www-form-urlencoded":
         try:
@@ -191,14 +192,16 @@ async def _send_form(visit: Visit) -> None:
         except ValueError:
             raise Fault(PAYLOAD_EXPECTED) from None
         body = fields.get("d", [""])[0].encode()
-    await _take(visit, body)
+    await _take(visit, session, body)
     await visit.answer(200, b"ok", PLAIN, NOT_CACHED, _cookie(visit))
 
 
-async def _body(visit: Visit) -> bytes:
-    if _living(visit) is None:
+async def _body(visit: Visit) -> tuple[Session, bytes]:
+    """Read a body, and say whom it is for: once it is complete, the name may be another session's."""
+    session = _living(visit)
+    if session is None:
         raise Missing("no such session")
-    return await visit.exchange.read(visit.server.options.max_batch)
+    return session, await visit.exchange.read(visit.server.options.max_batch)
 
 
 def _living(visit: Visit) -> Session | None:
@@ -209,20 +212,19 @@ def _living(visit: Visit) -> Session | None:
     return session
 
 
-async def _take(visit: Visit, body: bytes) -> None:
+async def _take(visit: Visit, session: Session, body: bytes) -> None:
     """Hand a body's messages to the session, once there is room for them."""
     options = visit.server.options
     try:
         batch = SOCKJS.loads(body, options)
     except Malformed as fault:
         raise Fault(fault.reason) from None
-    session = _living(visit)
-    if session is None:
-        raise Missing("the session ended while this was on its way")
     if session.crowded:
         if session.waiting >= options.max_sends:
             raise TooMany(f"{session.waiting} sends wait for the application already (max_sends)")
         await session.wait_for_inbox()
+    if _living(visit) is not session:
+        raise Missing("the session ended while this was on its way")
     session.feed(session.link.lane(), batch)
     if session.seat:
         session.seat.heard = True
