@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import os
 import random
@@ -12,7 +13,7 @@ import pytest
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 SEED = int(os.environ.get("HYBRIDWS_TEST_SEED") or random.SystemRandom().randrange(10**6))
 """Chooses the sample of every large table; HYBRIDWS_TEST_SEED=n makes a run choose the same again."""
@@ -29,7 +30,10 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run a sample of the tests marked `matrix`: one in `n`, by the seed; all with HYBRIDWS_TEST_ALL=1."""
+    """Give async tests their look for tasks; run a sample of those marked `matrix`, or all (HYBRIDWS_TEST_ALL=1)."""
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.fixturenames.insert(0, "nothing_left")
     if os.environ.get("HYBRIDWS_TEST_ALL"):
         return
     chosen: list[pytest.Item] = []
@@ -67,14 +71,20 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[str]]]:
 
 
 @pytest.fixture(autouse=True)
-async def nothing_left(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
-    """Fail a test that leaves a task behind, or at which anything logged an error that the test does not expect."""
+def no_errors(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail a test at which an error was logged, unless it says that it expects that."""
+    yield
+    if not request.node.get_closest_marker("logs_errors"):
+        errors = [record for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
+        assert not errors, f"errors were logged: {[record.getMessage() for record in errors]}"
+
+
+@pytest.fixture
+async def nothing_left() -> AsyncIterator[None]:
+    """Fail a test that leaves a task behind; every async test is given this (`pytest_collection_modifyitems`)."""
     before = asyncio.all_tasks()
     yield
     left = asyncio.all_tasks() - before - {asyncio.current_task()}
     if left:
         _, left = await asyncio.wait(left, timeout=SETTLE)
     assert not left, f"tasks were left behind: {left}"
-    if not request.node.get_closest_marker("logs_errors"):
-        errors = [record for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
-        assert not errors, f"errors were logged: {[record.getMessage() for record in errors]}"
