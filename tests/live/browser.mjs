@@ -1,0 +1,111 @@
+// Drives one browser for the tests. Usage: node browser.mjs chromium|firefox PATH-OF-THE-BROWSER
+//
+// Takes one command a line as JSON on standard input and answers each with a line {id, value} or {id, error}:
+//   open  tab url            a new tab, shown to the front; waits until its page is complete
+//   call  tab name args      call window.NAME(...args); args and the value travel as JSON text, so that lone surrogates do
+//   until tab script         wait until the expression is true
+//   fill  tab selector text  type a text into a field and press Enter
+//   click tab selector
+//   shut  tab                close the tab
+// The first line that it prints tells the browser's version. It ends, and the browser with it, when its input ends.
+
+import puppeteer from "puppeteer-core";
+import { createInterface } from "node:readline";
+import { setTimeout } from "node:timers/promises";
+
+const START = 60_000; // ms for the browser to start: a busy machine with a cold disk has taken half of it
+const PATIENCE = 25_000; // ms for one command
+const LOOK_EVERY = 20; // ms
+
+const CHROMIUM_FLAGS = [
+  "--headless",
+  "--no-sandbox", // it does not start as root with one; it sees our own pages only
+  "--disable-gpu",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+// Two people are not one who cannot see his second tab: without these its timers would go off once a second.
+const FIREFOX_SETTINGS = {
+  "dom.min_background_timeout_value": 4,
+  "dom.min_background_timeout_value_without_budget_throttling": 4,
+  "dom.timeout.enable_budget_timer_throttling": false,
+};
+
+const [name, executablePath] = process.argv.slice(2);
+const browser = await puppeteer.launch({
+  browser: name === "firefox" ? "firefox" : "chrome",
+  executablePath,
+  headless: true,
+  args: name === "firefox" ? [] : CHROMIUM_FLAGS, // puppeteer itself adds those by which Chromium leaves the timers of its tabs alone
+  extraPrefsFirefox: FIREFOX_SETTINGS,
+  timeout: START,
+  protocolTimeout: START,
+  defaultViewport: { width: 1280, height: 800 }, // a desktop: on a phone the chat hides what does not fit
+});
+const tabs = new Map();
+
+const commands = {
+  async open({ tab, url }) {
+    const page = await browser.newPage();
+    page.setDefaultTimeout(PATIENCE);
+    tabs.set(tab, page);
+    await page.goto(url, { waitUntil: "load" });
+  },
+  async call({ tab, name, args }) {
+    const work = async (name, args) => JSON.stringify(await window[name](...JSON.parse(args)));
+    return JSON.parse((await tabs.get(tab).evaluate(work, name, JSON.stringify(args))) ?? "null");
+  },
+  async until({ tab, script }) {
+    const page = tabs.get(tab);
+    const end = Date.now() + PATIENCE;
+    while (!(await page.evaluate(script))) {
+      if (Date.now() > end) {
+        const shown = await page.evaluate(() => [JSON.stringify(document.documentElement.dataset), document.body.innerText]);
+        throw new Error([`never true: ${script}`, "in this page:", ...shown].join("\n"));
+      }
+      await setTimeout(LOOK_EVERY);
+    }
+  },
+  async fill({ tab, selector, text }) {
+    const page = tabs.get(tab);
+    await page.bringToFront(); // keys go to the tab in front
+    const field = await page.$(selector);
+    await field.evaluate((element, text) => {
+      element.focus();
+      element.select();
+      document.execCommand("insertText", false, text); // as if pasted; key by key takes Firefox 30 ms each
+    }, text);
+    await field.press("Enter");
+  },
+  async click({ tab, selector }) {
+    // The element's own click: one on a place of the screen would need the tab in front and the element in sight.
+    await tabs.get(tab).$eval(selector, (element) => element.click());
+  },
+  async shut({ tab }) {
+    const page = tabs.get(tab);
+    tabs.delete(tab);
+    await page?.close();
+  },
+};
+
+const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
+say({ id: 0, value: await browser.version() });
+for await (const line of createInterface({ input: process.stdin })) {
+  const { id, do: what, ...details } = JSON.parse(line);
+  const patience = new AbortController();
+  const late = setTimeout(2 * PATIENCE, null, { signal: patience.signal }).then(() => {
+    throw new Error(`${what} took too long`);
+  });
+  late.catch(() => {}); // it is aborted when it is not needed
+  try {
+    say({ id, value: (await Promise.race([commands[what](details), late])) ?? null });
+  } catch (fault) {
+    say({ id, error: String(fault.stack ?? fault) });
+  } finally {
+    patience.abort();
+  }
+}
+await browser.close();

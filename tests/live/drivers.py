@@ -1,0 +1,165 @@
+"""The programs that live tests drive: a Node script for one question, and a browser for many."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
+
+HERE: Final = Path(__file__).parent
+MODULES: Final = HERE.parent / "node_modules"
+
+NODE_PATIENCE: Final = 45.0
+"""Seconds for a Node script: far more than any needs on a busy machine, less than pytest-timeout gives a test."""
+
+FAREWELL: Final = 20.0
+"""Seconds for a browser to end before it is made to."""
+
+
+def program(name: str) -> str:
+    """Return the path of a program of this machine, with npm's modules in place if it is to run them.
+
+    Without it the test is skipped; in CI, where nothing may be missing, it fails.
+    """
+    path = shutil.which(name)
+    if path is None:
+        lack(f"{name} is not installed: make test does so, tools/programs.txt names the package")
+    if not MODULES.is_dir():
+        lack(f"{MODULES} is missing: run npm ci in {MODULES.parent}")
+    return str(path)
+
+
+def lack(reason: str) -> None:
+    """Skip the test, or fail it in CI."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+async def run_node(script: str, question: dict[str, object]) -> Any:  # noqa: ANN401 - any JSON value
+    """Run a script of this folder with `question` on its standard input; return what it printed."""
+    node = await asyncio.create_subprocess_exec(
+        program("node"),
+        str(HERE / script),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(NODE_PATIENCE):
+            out, err = await node.communicate(json.dumps(question).encode())
+    finally:
+        if node.returncode is None:
+            node.kill()
+            await node.communicate()
+    assert node.returncode == 0, f"{script} ended with {node.returncode}: {err.decode()}"
+    return json.loads(out)
+
+
+class Browser:
+    """A browser that runs, and the Node script that drives it."""
+
+    def __init__(self, name: str, driver: subprocess.Popen[bytes], complaints: IO[bytes]) -> None:
+        """Wait until it has started; `complaints` is where its driver writes what goes wrong."""
+        self.name: Final = name
+        self._number = 0
+        self._driver = driver
+        self._complaints = complaints
+        self.version = str(self._answer(0))
+
+    async def ask(self, what: str, **details: object) -> Any:  # noqa: ANN401 - any JSON value
+        """Have the driver do something (the head of browser.mjs lists what) and return what came of it."""
+        self._number += 1
+        return await asyncio.to_thread(self._ask, {"id": self._number, "do": what, **details})
+
+    def _ask(self, command: dict[str, object]) -> Any:  # noqa: ANN401
+        assert self._driver.stdin
+        self._driver.stdin.write(json.dumps(command).encode() + b"\n")
+        self._driver.stdin.flush()
+        return self._answer(command["id"])
+
+    def _answer(self, number: object) -> Any:  # noqa: ANN401
+        """Read the answer to one command; older ones belong to tests that have given up."""
+        assert self._driver.stdout
+        while line := self._driver.stdout.readline():
+            answer = json.loads(line)
+            if answer["id"] == number:
+                assert "error" not in answer, f"{self.name}: {answer['error']}"
+                return answer["value"]
+        self._driver.wait(FAREWELL)
+        self._complaints.seek(0)
+        raise AssertionError(f"the driver of {self.name} has ended: {self._complaints.read().decode()}")
+
+    @asynccontextmanager
+    async def tab(self, name: str, url: str) -> AsyncGenerator[Tab]:
+        """Open a tab for the time of a `with`."""
+        try:
+            await self.ask("open", tab=name, url=url)
+            yield Tab(self, name)
+        finally:
+            await self.ask("shut", tab=name)
+
+
+@contextmanager
+def running(name: str, path: str) -> Generator[Browser]:
+    """Run a browser for the time of a `with`; `name` is chromium or firefox."""
+    command = [program("node"), str(HERE / "browser.mjs"), name, path]
+    with (
+        tempfile.TemporaryFile() as complaints,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints) as driver,
+    ):
+        try:
+            yield Browser(name, driver, complaints)
+        finally:
+            end(driver)
+
+
+def end(driver: subprocess.Popen[bytes]) -> None:
+    """End a driver, which takes its browser along."""
+    assert driver.stdin
+    driver.stdin.close()  # asks it to
+    for insist in (driver.terminate, driver.kill):
+        try:
+            driver.wait(FAREWELL)
+        except subprocess.TimeoutExpired:
+            insist()
+
+
+class Tab:
+    """One tab of a browser."""
+
+    def __init__(self, browser: Browser, name: str) -> None:
+        """Name a tab that is open."""
+        self._browser = browser
+        self._name = name
+
+    async def call(self, name: str, *args: object) -> Any:  # noqa: ANN401 - any JSON value
+        """Call a function of the page's window and return what it comes to."""
+        return await self._browser.ask("call", tab=self._name, name=name, args=args)
+
+    async def until(self, script: str) -> None:
+        """Wait until an expression of the page is true."""
+        await self._browser.ask("until", tab=self._name, script=script)
+
+    async def fill(self, selector: str, text: str) -> None:
+        """Type a text into a field, instead of what is there, and press Enter."""
+        await self._browser.ask("fill", tab=self._name, selector=selector, text=text)
+
+    async def click(self, selector: str) -> None:
+        """Click an element."""
+        await self._browser.ask("click", tab=self._name, selector=selector)
+
+    async def shut(self) -> None:
+        """Close the tab."""
+        await self._browser.ask("shut", tab=self._name)

@@ -1,0 +1,193 @@
+"""Two processes without a broker behind nginx: with stickiness sessions stick, without it a client is told why not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import shutil
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from tests.conformance.wire import Place, Socket, Wire, handshake, within
+from tests.endpoints.native_wire import CODECS, Frames, Talk, said
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import AsyncIterator
+
+    from hybridws import Server
+
+pytestmark = pytest.mark.live
+
+NGINX: Final = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/sbin")
+EXAMPLE: Final = Path(__file__).parents[2] / "examples" / "behind_nginx" / "nginx.conf"
+CLIENTS: Final = 8
+"""Clients, each with an address of its own: that all of them have one process is a chance of 1 in 128."""
+
+PROGRAM: Final = """
+import os, sys
+from aiohttp import web
+from hybridws.aiohttp import mount
+
+async def tell(session):
+    await session.send(os.getpid())
+    async for message in session:
+        await session.send([os.getpid(), message])
+
+app = web.Application()
+mount(app, "/echo", tell, trusted_proxies=["127.0.0.1"], linger=5)
+web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None)
+"""
+
+
+def free_ports(count: int) -> list[int]:
+    """Find ports that nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+async def listening(port: int) -> None:
+    """Wait until somebody listens on a port."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except ConnectionError:
+                await asyncio.sleep(0.02)
+                continue
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+            return
+
+
+class Pair:
+    """Two processes and the nginx before them."""
+
+    def __init__(self, port: int, processes: list[Process]) -> None:
+        """Take what runs; `nginx` listens on `port`."""
+        self.origin = f"http://127.0.0.1:{port}"
+        self.processes = processes
+
+    async def complaints(self) -> str:
+        """End both processes, and return what they logged."""
+        for process in self.processes:
+            process.terminate()
+        return "".join([(await within(process.communicate(), 20))[1].decode() for process in self.processes])
+
+
+@contextlib.asynccontextmanager
+async def run(folder: Path, *, sticky: bool) -> AsyncIterator[Pair]:
+    """Start the example with other ports, with its `hash` or without it."""
+    assert NGINX, "nginx is not here: tools/setup test installs it"
+    front, *backs = free_ports(3)
+    text = EXAMPLE.read_text()
+    for old, new in zip(("8000", "8081", "8082"), (front, *backs), strict=True):
+        assert f"127.0.0.1:{old};" in text
+        text = text.replace(f"127.0.0.1:{old};", f"127.0.0.1:{new};")
+    if not sticky:
+        text, count = re.subn(r"(?m)^ *hash .*;\n", "", text)
+        assert count == 1
+    # Where tests may run as root the workers would be somebody who may not write here.
+    paths = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    (folder / "nginx.conf").write_text(text.replace("http {\n", f"http {{\n{paths}", 1))
+    pipe = asyncio.subprocess.PIPE
+    started: list[Process] = []
+    try:
+        for port in backs:
+            started.append(
+                await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, str(port), stderr=pipe)
+            )
+        arguments = ("-p", str(folder), "-c", "nginx.conf", "-e", "stderr")
+        started.append(await asyncio.create_subprocess_exec(NGINX, *arguments, stderr=pipe))
+        for port in (*backs, front):
+            await listening(port)
+        yield Pair(front, started[:2])
+    finally:
+        for process in started:
+            if process.returncode is None:
+                process.terminate()
+        for process in started:
+            await within(process.wait(), 20)
+
+
+class Far(Talk):
+    """A client at a server in another process, from an address of its own."""
+
+    def __init__(self, pair: Pair, codec: str, number: int) -> None:
+        """Prepare; `number` is the last part of the address."""
+        nobody: Any = None
+        server: Server = nobody
+        super().__init__(Place(pair.origin, "/echo", server), codec)
+        self._address = f"127.0.1.{number}"
+
+    async def wire(self) -> Wire:
+        """Connect from the client's own address."""
+        host, _, port = self.place.origin.removeprefix("http://").partition(":")
+        wire = Wire(*await within(asyncio.open_connection(host, int(port), local_addr=(self._address, 0), limit=2**20)))
+        self._wires.append(wire)
+        return wire
+
+    async def websocket(self) -> Frames:
+        """Connect a WebSocket that has said nothing yet."""
+        wire = await self.wire()
+        await wire.request("GET", self.place.at("/v1/websocket"), {**handshake(), **self.headers})
+        head = await wire.head()
+        assert head.status == 101
+        return Frames(Socket(wire, head, pongs=True), self.codec)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+async def test_sticky(tmp_path: Path, codec: str) -> None:
+    """With the example's `hash` every request of a client reaches the process that has its session."""
+    seen: set[int] = set()
+    async with run(tmp_path, sticky=True) as pair:
+        for number in range(1, CLIENTS + 1):
+            talk = Far(pair, codec, number)
+            (process,) = said(await talk.open())
+            seen.add(process)
+            answer = await talk.poll(["#", 1], ["m", "by poll"], ack=1)
+            assert said(answer.batch) == [[process, "by poll"]]
+            stream = await talk.stream(ack=2)
+            assert (await talk.send(["#", 2], ["m", "by send"])).status == 200
+            assert await stream.messages(1) == [[process, "by send"]]
+            frames = await talk.websocket()
+            await frames.say(talk.attach(ack=3))
+            assert await frames.batch() == [["a", 2]]
+            await frames.say(["a", 3], ["#", 3], ["m", "by websocket"])
+            assert await frames.messages(1) == [[process, "by websocket"]]
+            assert await stream.rest() == []
+            await frames.say(["a", 4], ["c", 1000, ""])
+            assert (await frames.closed())[0] == 1000
+            await talk.close()
+        assert seen == {process.pid for process in pair.processes}
+        assert "another process" not in await pair.complaints()
+
+
+async def test_not_sticky(tmp_path: Path) -> None:
+    """Without it a client that reaches the other process gets 410 "another process"; that process warns once."""
+    refused = 0
+    async with run(tmp_path, sticky=False) as pair:
+        for number in range(1, CLIENTS + 1):
+            talk = Far(pair, "json", number)
+            await talk.open()
+            for _ in range(3):
+                answer = await talk.poll(hold=0)
+                if answer.status != 200:
+                    refused += 1
+                    assert answer.status == 410
+                    assert answer.refusal == [4404]
+                    assert "another process" in answer.batch[0][2]
+            await talk.close()
+        assert refused
+        complaints = await pair.complaints()
+        assert 1 <= complaints.count("a client asks for a session of another process") <= 2
+        assert "nginx" in complaints
