@@ -1,7 +1,7 @@
 # The project's commands. Each needs Python 3.11 or newer and sets up what else it needs; a second run is quick.
 # More for the program: make demo ARGS="--port 8081", make test ARGS="tests/core -x"
 
-.PHONY: help demo test test-all check fmt
+.PHONY: help demo test test-all check fmt simulate mutants
 
 help:      ## Say what can be made
 	@sed -n 's/^\([a-z-]*\): *##/make \1\t/p' Makefile
@@ -20,3 +20,9 @@ check:     ## Check format, style, types and floors
 
 fmt:       ## Format the code and mend what can be mended
 	@tools/venv test && .venv/bin/ruff check --fix-only . && .venv/bin/ruff format .
+
+simulate:  ## Try 10,000 random lives of two links on a hostile network
+	@tools/setup test && HYBRIDWS_EXAMPLES=10000 tools/test -m simulation tests/core/test_link_machine.py $(ARGS)
+
+mutants:   ## Show that the simulation finds faults that were planted in the core
+	@tools/setup test && tools/mutants $(ARGS)

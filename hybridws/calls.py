@@ -65,9 +65,9 @@ class Calls:
 
     def _answer(self, request: Request) -> None:
         if self.answerer is None:
-            self._say(Error(request.id, codes.NO_ANSWERER, "nobody answers requests here"))
+            self._try_to_say(Error(request.id, codes.NO_ANSWERER, "nobody answers requests here"))
         elif len(self._answering) >= MAX_ANSWERING:
-            self._say(Error(request.id, codes.TOO_MANY, f"more than {MAX_ANSWERING} requests at once"))
+            self._try_to_say(Error(request.id, codes.TOO_MANY, f"more than {MAX_ANSWERING} requests at once"))
         else:
             task = asyncio.get_running_loop().create_task(self._run(request, self.answerer))
             self._answering.add(task)

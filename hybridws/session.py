@@ -395,9 +395,11 @@ class Session:
 
     def feed(self, lane: Lane, batch: Batch) -> None:
         """Take what a transport brought. Raises Malformed; then nothing more of the batch is taken."""
-        for packet, size in self.link.receive(lane, batch):
-            self._hear(packet, size)
-        self._after_feed()
+        try:
+            for packet, size in self.link.receive(lane, batch):
+                self._hear(packet, size)
+        finally:
+            self._after_feed()  # what stood before a fault counts
 
     def _hear(self, packet: Packet, size: int) -> None:
         if isinstance(packet, Message):

@@ -40,13 +40,14 @@ class PackReader:
 class EventReader:
     """What has come of a stream of server-sent events (HTML standard §9.2.6) and is not a whole event yet."""
 
-    __slots__ = ("_data", "_limit", "_rest")
+    __slots__ = ("_data", "_limit", "_rest", "_size")
 
     def __init__(self, limit: int) -> None:
         """Start before the first byte; an event of more than `limit` bytes is refused."""
         self._limit = limit
         self._rest = b""
         self._data: list[bytes] = []
+        self._size = 0  # bytes of the event so far
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Take some bytes, and return the data of the events that are complete with them. Raises Malformed.
@@ -62,8 +63,14 @@ class EventReader:
                 if self._data:
                     events.append(b"\n".join(self._data))
                     self._data = []
+                    self._size = 0
             elif line.startswith(b"data:"):
                 self._data.append(line[5:].removeprefix(b" "))
-        if len(self._rest) + sum(map(len, self._data)) > self._limit:
-            raise Malformed(f"an event of more than {self._limit} bytes")
+                self._size += len(line)
+                self._check(self._size)
+        self._check(self._size + len(self._rest))
         return events
+
+    def _check(self, size: int) -> None:
+        if size > self._limit:
+            raise Malformed(f"an event of more than {self._limit} bytes")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hybridws.endpoints import native, routes, sockjs
+from hybridws.endpoints import assets, native, routes, sockjs
 
 if TYPE_CHECKING:
     from hybridws.exchange import Exchange
     from hybridws.server import Server
 
-ROUTES: Final = native.ROUTES + sockjs.ROUTES
+ROUTES: Final = native.ROUTES + assets.ROUTES + sockjs.ROUTES
 
 
 async def serve(server: Server, exchange: Exchange) -> None:

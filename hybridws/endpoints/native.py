@@ -338,8 +338,6 @@ async def _send(visit: Visit) -> None:
     seat = session.seat
     written = max(seat.lane.written if seat else link.outbox.confirmed, link.outbox.confirmed)
     words = [link.codec.dumps(Ack(link.ackable), options), link.codec.dumps(Position(written + 1), options)]
-    if seat:
-        seat.lane.acked = link.ackable
     await visit.answer(200, link.codec.frames(words)[0].payload, NO_STORE, TYPES[link.codec.name])
 
 

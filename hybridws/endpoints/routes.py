@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hybridws.errors import Refused
@@ -104,11 +105,17 @@ async def serve(routes: Iterable[Route], server: Server, exchange: Exchange) -> 
         headers = {**headers, **NO_SNIFFING, **cors, "Cache-Control": "no-store, no-transform"}
         if retry := fault.details.get("retry"):
             headers["Retry-After"] = str(retry)
-        await exchange.answer(Answer(fault.status, body, headers))
+        await _try_to_answer(exchange, Answer(fault.status, body, headers))
     except WrongMethod as wrong:
-        await exchange.answer(Answer(405, b"", {"Allow": ", ".join(wrong.allowed), **NO_SNIFFING, **cors}))
+        allow = {"Allow": ", ".join(wrong.allowed), **NO_SNIFFING, **cors}
+        await _try_to_answer(exchange, Answer(405, b"", allow))
     except Gone:
         pass  # nobody is left to be answered
+
+
+async def _try_to_answer(exchange: Exchange, answer: Answer) -> None:
+    with suppress(Gone):
+        await exchange.answer(answer)
 
 
 def _find(routes: Iterable[Route], server: Server, request: Request) -> tuple[Route, dict[str, str]]:

@@ -1,0 +1,80 @@
+"""The browser's scripts that belong to this server: `PREFIX/hybridws.js` and its kin (docs/protocol.md §3)."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from hybridws import assets
+from hybridws.endpoints.routes import Missing, Route, Visit, at
+from hybridws.gate import Risk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FOLDER: Final = "static/dist"
+SCRIPT: Final = {"Content-Type": "text/javascript; charset=utf-8"}
+MAP: Final = {"Content-Type": "application/json"}
+ASK: Final = {"Cache-Control": "public, no-cache"}
+"""Under its plain name a script may be kept, but the server is asked each time whether it is still the newest."""
+KEEP: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
+"""Under a name with its hash it never changes: a year (RFC 8246)."""
+VARYING: Final = {"Vary": "Origin, Accept-Encoding"}
+MARK: Final = 12
+"""Characters of the hash in a name: enough to tell the versions of one file apart."""
+
+
+class Copy(NamedTuple):
+    """One file as it travels."""
+
+    plain: bytes
+    packed: bytes
+    digest: str
+
+
+@lru_cache(maxsize=32)
+def _copy(path: Path, _changed: int) -> Copy:
+    plain = path.read_bytes()
+    return Copy(plain, gzip.compress(plain, mtime=0), hashlib.sha256(plain).hexdigest())
+
+
+def read(name: str) -> Copy:
+    """Read a file of static/dist, compress it once, and keep it until it changes. Raises FileNotFoundError."""
+    path = assets.find(f"{FOLDER}/{name}")
+    return _copy(path, path.stat().st_mtime_ns)
+
+
+def versioned(name: str) -> str:
+    """Return the name under which a script may be cached for ever: `hybridws.js` becomes `hybridws-0123456789ab.js`."""
+    stem, _, ending = name.partition(".")
+    return f"{stem}-{read(name).digest[:MARK]}.{ending}"
+
+
+async def _serve(visit: Visit) -> None:
+    stem, mark, ending = visit.names["stem"], visit.names["mark"], visit.names["ending"]
+    try:
+        copy = read(f"{stem}.{ending}")
+    except FileNotFoundError as missing:
+        raise Missing(str(missing)) from None
+    if mark and not copy.digest.startswith(mark):
+        raise Missing("this version of the script is not the one that belongs to this server")
+    packs = "gzip" in visit.request.headers.get("Accept-Encoding", "")
+    etag = f'"{copy.digest[:32]}{"-gzip" if packs else ""}"'  # RFC 9110 §8.8.3.3: one for each coding
+    headers = {**(KEEP if mark else ASK), **VARYING, "ETag": etag}
+    if etag in visit.request.headers.get("If-None-Match", ""):
+        await visit.answer(304, b"", headers)
+        return
+    coding = {"Content-Encoding": "gzip"} if packs else {}
+    content_type = MAP if ending.endswith("map") else SCRIPT
+    await visit.answer(200, copy.packed if packs else copy.plain, headers, coding, content_type)
+
+
+ROUTES: Final = (
+    Route(
+        at(r"/(?P<stem>hybridws|sockjs|msgpack)(?:-(?P<mark>[0-9a-f]{12}))?\.(?P<ending>m?js(?:\.map)?)"),
+        {"GET": _serve},
+        Risk.READS,
+    ),
+)

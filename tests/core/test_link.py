@@ -1,0 +1,531 @@
+"""The rules of a conversation seen from one side (docs/protocol.md §5, §6 and §8), one by one.
+
+The same rules stand as data in tests/vectors/links.json; here are those that need more than data to say.
+"""
+
+from __future__ import annotations
+
+import json
+
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hybridws.core.codec import JSON, MSGPACK, Codec
+from hybridws.core.link import ACK_EVERY, Lane, Link, State
+from hybridws.core.outbox import GAP, OVERHEAD, Outbox
+from hybridws.core.packets import (
+    Ack,
+    Auth,
+    Close,
+    Error,
+    Gone,
+    Heartbeat,
+    Message,
+    Packet,
+    Position,
+    Reply,
+    Request,
+    Skipped,
+)
+from hybridws.core.sockjs import RAW, SOCKJS
+from hybridws.errors import Malformed, MessageTooLarge, Unsendable
+from hybridws.options import Options
+
+OPTIONS = Options()
+SMALL = Options(buffer=1000, max_batch=2000, max_message=1900)
+M200 = "x" * 128
+"""A message that counts 200 bytes in JSON."""
+CODECS = pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.name)
+
+
+def link(codec: Codec = JSON, options: Options = OPTIONS) -> Link:
+    """Start a conversation."""
+    return Link(codec, options)
+
+
+def write(side: Link, lane: Lane, limit: int | None = None) -> list[Packet]:
+    """Let a transport write what it has to, and read it as the other end would."""
+    said: list[Packet] = []
+    for frame in side.pending(lane, limit):
+        side.wrote(lane, frame)
+        said += [packet for packet, _ in side.codec.loads(frame.payload, side.options)]
+    return said
+
+
+def hear(side: Link, lane: Lane, *packets: Packet) -> list[Packet]:
+    """Let a transport bring packets; return what is new."""
+    words = [side.codec.dumps(packet, side.options) for packet in packets]
+    batch = side.codec.loads(side.codec.frames(words)[0].payload, side.options)
+    return [packet for packet, _ in side.receive(lane, batch)]
+
+
+def size_of(side: Link, packet: Packet) -> int:
+    """Return the bytes of a packet."""
+    return len(side.codec.dumps(packet, side.options))
+
+
+# ── what we say ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@CODECS
+def test_every_numbered_kind_takes_a_number_and_arrives(codec: Codec) -> None:
+    """Messages, requests, answers, credentials and the close are one stream, in the order in which they were said."""
+    here, there = link(codec), link(codec)
+    said: list[Packet] = [
+        Message("x"),
+        Request(1, 2),
+        Reply(3, None),
+        Error(4, 4404, "no"),
+        Auth({"expires": 9}),
+        Close(1000, ""),
+    ]
+    assert [here.send(packet) for packet in said] == [1, 2, 3, 4, 5, 6]
+    far = there.lane()
+    assert hear(there, far, *write(here, here.lane())) == said
+    assert there.received == 6
+
+
+def test_nothing_is_numbered_that_cannot_be_said() -> None:
+    """The caller gets the error, and the next packet gets the number."""
+    side = link(options=SMALL)
+    with pytest.raises(Unsendable):
+        side.send(Message(float("nan")))
+    with pytest.raises(MessageTooLarge):
+        side.send(Message("x" * 1900))
+    assert side.send(Message("fine")) == 1
+
+
+def test_words_are_said_as_the_object_they_are() -> None:
+    """What was encoded for one session is kept and written by another as the very same bytes."""
+    words = JSON.dumps(Message("news"), OPTIONS)
+    first, second = link(), link()
+    for side in (first, second):
+        side.outbox.append(words)
+        assert side.outbox.since(0, 100)[0] is words
+
+
+def test_a_full_buffer_is_seen() -> None:
+    """A sender should wait from a whole `buffer` on, and may go on as soon as acks have made room."""
+    side = link(options=SMALL)
+    for _ in range(5):
+        assert not side.full
+        side.send(Message(M200))
+    assert side.full
+    side.confirm(1)
+    assert not side.full
+
+
+def test_nothing_is_forgotten_because_it_was_written() -> None:
+    """As long as no ack comes, each new transport says it all again, from its first number."""
+    side = link()
+    side.send(Message("one"))
+    for _ in range(3):
+        assert write(side, side.lane()) == [Ack(0), Position(1), Message("one")]
+    side.confirm(1)
+    assert write(side, side.lane()) == [Ack(0), Position(2)]
+
+
+def test_what_is_pending_is_only_written_when_it_is_said_so() -> None:
+    """To ask changes nothing; a frame that was never given to the network is given again."""
+    side = link()
+    side.send(Message("one"))
+    lane = side.lane()
+    assert side.pending(lane) == side.pending(lane)
+    assert write(side, lane)
+    assert side.pending(lane) == []
+    assert not side.has_more(lane)
+
+
+def test_a_frame_never_holds_more_packets_than_the_other_side_reads() -> None:
+    """Of 10,000 tiny messages and a few, a poll takes as many as a batch may hold, ack and position included."""
+    side = link(options=Options(max_packets=100))
+    for number in range(150):
+        side.send(Message(number))
+    lane = side.lane()
+    assert len(write(side, lane, 10**6)) == 100
+    assert len(write(side, lane, 10**6)) == 52
+
+
+def test_a_frame_keeps_to_its_limit_even_if_every_other_packet_was_dropped() -> None:
+    """Words that stand for what was dropped take room too."""
+    side = link()
+    for number in range(200):
+        side.outbox.append(JSON.dumps(Message(number), OPTIONS), loose=number % 2 == 0)
+    side.outbox.drop_oldest(0)
+    lane = side.lane()
+    while side.has_more(lane):
+        (frame,) = side.pending(lane, 300)
+        assert len(frame.payload) <= 300
+        side.wrote(lane, frame)
+
+
+# ── acks ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("total", [3, 4, 2**31, 2**53 - 1])
+def test_acks_from_the_future_are_malformed(total: int) -> None:
+    """An ack of what was never said ends its transport, by an attach or in a batch, and forgets nothing."""
+    side = link()
+    side.send(Message("one"))
+    side.send(Message("two"))
+    with pytest.raises(Malformed, match="beyond the 2 packets"):
+        side.confirm(total)
+    with pytest.raises(Malformed, match="beyond the 2 packets"):
+        hear(side, side.lane(), Ack(total))
+    assert len(side.outbox) == 2
+
+
+@pytest.mark.parametrize(
+    "count", ["-1", "9007199254740992", "1e300", "0.5", "1.0", "true", "null", '"1"', "[1]", "NaN"]
+)
+def test_acks_that_are_no_counts_are_refused_by_the_codec(count: str) -> None:
+    """Negative, 2^53 and more, floats, booleans and all else never reach a link, in either codec."""
+    with pytest.raises(Malformed):
+        JSON.loads(f'["a",{count}]', OPTIONS)
+    value = json.loads(count)
+    with pytest.raises(Malformed):
+        MSGPACK.loads(bytes(msgpack.Packer().pack(["a", value])), OPTIONS)
+
+
+def test_an_ack_that_comes_late_changes_nothing() -> None:
+    """Counts only grow."""
+    side = link()
+    for number in range(3):
+        side.send(Message(number))
+    for count, confirmed in ((2, 2), (1, 2), (0, 2), (3, 3), (2, 3)):
+        side.confirm(count)
+        assert side.outbox.confirmed == confirmed
+
+
+def test_a_lost_ack_is_repeated_by_the_next_transport() -> None:
+    """An ack is state, not an event: each new transport begins with it."""
+    side = link()
+    lane = side.lane()
+    hear(side, lane, Position(1), Message("x"))
+    side.taken(size_of(side, Message("x")))
+    assert write(side, lane) == [Ack(1), Position(1)]
+    assert write(side, side.lane()) == [Ack(1), Position(1)]
+
+
+@pytest.mark.parametrize(("count", "due"), [(ACK_EVERY - 1, False), (ACK_EVERY, True)])
+def test_an_ack_goes_alone_after_so_many_packets(count: int, *, due: bool) -> None:
+    """A sender whose other side says nothing still learns what has arrived."""
+    side = link()
+    lane = side.lane()
+    write(side, lane)
+    hear(side, lane, Position(1), *[Request(number, None) for number in range(count)])
+    assert side.ack_due(lane) is due
+
+
+def test_an_ack_goes_alone_after_a_quarter_of_the_buffer() -> None:
+    """Few large messages are acked as soon as many small ones; what may not be acked is not due."""
+    side = link(options=SMALL)
+    lane = side.lane()
+    write(side, lane)
+    hear(side, lane, Position(1), Message(M200))
+    assert not side.ack_due(lane)
+    hear(side, lane, Message(M200))
+    assert side.ack_due(lane)
+    assert not side.pending(lane), "due is the transport's to act on"
+    lane.owes = True
+    assert write(side, lane) == [Ack(2)]
+    assert not side.ack_due(lane)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.one_of(st.integers(0, 300), st.just("take")), max_size=40))
+def test_acks_keep_to_half_a_buffer_beyond_what_was_taken(steps: list[int | str]) -> None:
+    """Whatever comes and is taken: of what is acked, no more than half a buffer waits, or one message alone."""
+    side = link(options=SMALL)
+    lane = side.lane()
+    hear(side, lane, Position(1))
+    inbox: list[tuple[int, int]] = []
+    for step in steps:
+        if step == "take":
+            if inbox:
+                side.taken(inbox.pop(0)[1])
+        elif isinstance(step, int):
+            message = Message("x" * step)
+            try:
+                hear(side, lane, message)
+            except Malformed:
+                break
+            inbox.append((side.received, size_of(side, message)))
+        acked = [size + OVERHEAD for number, size in inbox if number <= side.ackable]
+        assert sum(acked) <= 500 or len(acked) == 1
+        assert side.inbox_size == sum(size + OVERHEAD for _, size in inbox)
+        assert side.inbox_size <= 1500
+        if len(acked) < len(inbox):
+            assert sum(acked) + inbox[len(acked)][1] + OVERHEAD > 500, "an ack is held back without need"
+
+
+# ── what comes ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_stands_before_a_fault_is_handed_on_and_counts() -> None:
+    """A batch that skips ahead ends its transport; its first packets are neither lost nor said again."""
+    side = link()
+    new: list[Packet] = []
+    packets: list[Packet] = [Position(1), Message("a"), Message("b"), Position(9), Message("late")]
+    batch = [(packet, 9) for packet in packets]
+    with pytest.raises(Malformed, match="packet 9 came, and 3 is next"):
+        new.extend(packet for packet, _ in side.receive(side.lane(), batch))
+    assert new == [Message("a"), Message("b")]
+    assert side.received == side.ackable == 2
+
+
+def test_a_numbered_packet_needs_a_position() -> None:
+    """Each transport says where it begins."""
+    side = link()
+    with pytest.raises(Malformed, match="before its position"):
+        hear(side, side.lane(), Message("x"))
+
+
+def test_numbers_end_where_javascript_can_count_no_further() -> None:
+    """A skip to the end of all numbers is taken, one beyond it is malformed: no ack could say it."""
+    side = link(MSGPACK)
+    lane = side.lane()
+    hear(side, lane, Position(1), Skipped(2**53 - 1))
+    assert write(side, lane) == [Ack(2**53 - 1), Position(1)]
+    for packet in (Message("x"), Skipped(1), Skipped(2**53 - 1)):
+        with pytest.raises(Malformed, match="2\\^53"):
+            hear(side, lane, packet)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_posts_may_overtake_each_other(data: st.DataObject) -> None:
+    """Bodies of one stream, cut anywhere, doubled and in any order, are handed on in order and once."""
+    here, side = link(), link()
+    count = data.draw(st.integers(1, 12))
+    for number in range(1, count + 1):
+        here.outbox.append(JSON.dumps(Message(number), OPTIONS), loose=data.draw(st.booleans()))
+    here.outbox.drop_oldest(data.draw(st.sampled_from([0, 10**6])))
+    bodies: list[list[Packet]] = []
+    for _ in range(data.draw(st.integers(1, 4))):
+        lane = here.lane()
+        while here.has_more(lane):
+            lane.placed = False
+            bodies.append(write(here, lane, data.draw(st.integers(1, 80))))
+    new: list[Packet] = []
+    for body in data.draw(st.permutations(bodies)):
+        new += hear(side, side.lane(overtakes=True), *[packet for packet in body if not isinstance(packet, Ack)])
+    seen = 0
+    for packet in new:
+        if isinstance(packet, Skipped):
+            seen += packet.many
+        else:
+            seen += 1
+            assert packet == Message(seen)
+    assert seen == side.received == count
+
+
+def test_what_comes_early_is_bounded() -> None:
+    """A client that leaves a gap open cannot make the server hold more than a buffer."""
+    side = link(options=SMALL)
+    lane = side.lane(overtakes=True)
+    for _ in range(3):
+        assert hear(side, lane, Position(2), *[Message(M200)] * 9) == []
+    assert len(hear(side, lane, Position(1), Message("x"))) == 6
+    assert side.received == 6
+
+
+def test_an_early_packet_without_room_in_the_inbox_comes_again() -> None:
+    """It was held, but the application is behind when its gap is filled: it is not acked."""
+    side = link(options=SMALL)
+    lane = side.lane(overtakes=True)
+    hear(side, lane, Position(6), *[Message(M200)] * 4)
+    assert len(hear(side, lane, Position(1), *[Message(M200)] * 5)) == 7
+    assert side.inbox_size == 1400
+    for _ in range(7):
+        side.taken(136)
+    assert len(hear(side, lane, Position(8), Message(M200), Message(M200))) == 2
+
+
+def test_a_message_larger_than_any_room_is_taken_alone() -> None:
+    """An empty inbox takes every message, so that none can be stuck."""
+    side = link(options=SMALL)
+    assert hear(side, side.lane(), Position(1), Message("x" * 1800))
+    assert side.ackable == 1
+
+
+def test_what_is_not_numbered_is_handed_on_as_it_is() -> None:
+    """A heartbeat and a farewell have no place in the stream, and need no position."""
+    side = link()
+    assert hear(side, side.lane(), Heartbeat(), Gone()) == [Heartbeat(), Gone()]
+    assert side.received == 0
+
+
+# ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_close_is_the_last_number() -> None:
+    """It comes after everything said, is said again like everything, and ends the link when it is acked."""
+    side = link()
+    side.send(Message("last words"))
+    side.close(4000, "enough")
+    side.close(4001, "twice")
+    assert side.state is State.CLOSING
+    for _ in range(2):
+        assert write(side, side.lane()) == [Ack(0), Position(1), Message("last words"), Close(4000, "enough")]
+    states: list[State] = []
+    for count in (1, 2):
+        side.confirm(count)
+        states.append(side.state)
+    assert states == [State.CLOSING, State.CLOSED]
+
+
+def test_who_hears_a_close_only_acks() -> None:
+    """What it had to say is reported, not said; the transport is finished once the ack is written."""
+    side = link()
+    lane = side.lane()
+    write(side, lane)
+    side.send(Message("too late"))
+    assert hear(side, lane, Position(1), Message("x"), Close(1000, ""), Message("after"), Message("the end")) == [
+        Message("x"),
+        Close(1000, ""),
+    ]
+    assert (side.state, side.received, side.ackable) == (State.CLOSED, 2, 2)
+    assert not side.finished(lane)
+    assert write(side, lane) == []
+    lane.owes = True
+    assert write(side, lane) == [Ack(2)]
+    assert side.finished(lane)
+    assert side.unconfirmed() == ["too late"]
+
+
+def test_an_early_packet_behind_a_close_is_never_handed_on() -> None:
+    """A client that goes on after its close is not heard, in whatever order it comes."""
+    side = link()
+    lane = side.lane(overtakes=True)
+    hear(side, lane, Position(2), Message("after"))
+    assert hear(side, lane, Position(1), Close(1000, "")) == [Close(1000, "")]
+    assert side.received == 1
+
+
+@CODECS
+def test_both_may_close(codec: Codec) -> None:
+    """Each keeps its own code, and both come to an end."""
+    here, there = link(codec), link(codec)
+    lanes = here.lane(), there.lane()
+    here.close(4001, "here")
+    there.close(4002, "there")
+    ours, theirs = write(here, lanes[0]), write(there, lanes[1])
+    hear(there, lanes[1], *ours)
+    hear(here, lanes[0], *theirs)
+    for side, said, heard in ((here, 4001, 4002), (there, 4002, 4001)):
+        assert side.said is not None
+        assert side.heard is not None
+        assert (side.said.code, side.heard.code, side.state) == (said, heard, State.CLOSED)
+
+
+@CODECS
+def test_unconfirmed_are_messages_as_the_other_side_would_have_read_them(codec: Codec) -> None:
+    """Text, bytes and values, oldest first; what is abandoned stays among them."""
+    side = link(codec)
+    for packet in (Message("text"), Message(b"bytes"), Request(1, "not a message"), Message({"a": [1]})):
+        side.send(packet)
+    assert side.unconfirmed() == ["text", b"bytes", {"a": [1]}]
+    side.confirm(1)
+    side.abandon()
+    assert not side.outbox
+    side.send(Message("later"))
+    assert side.unconfirmed() == [b"bytes", {"a": [1]}, "later"]
+
+
+def test_a_dropped_packet_is_not_unconfirmed() -> None:
+    """A policy dropped it on purpose; the other side is told how many."""
+    side = link()
+    side.outbox.append(JSON.dumps(Message("loose"), OPTIONS), loose=True)
+    side.send(Message("kept"))
+    side.outbox.drop_oldest(0)
+    assert side.unconfirmed() == ["kept"]
+    assert write(side, side.lane()) == [Ack(0), Position(1), Skipped(1), Message("kept")]
+
+
+def test_its_repr_tells_the_story() -> None:
+    """A log line shows state, codec and counts."""
+    side = link()
+    side.send(Message("x"))
+    assert repr(side) == "<Link OPEN json, 1 unconfirmed of 1, 0 received>"
+
+
+# ── clients without numbers ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_without_acks_what_the_network_took_is_presumed_to_have_arrived() -> None:
+    """SockJS has no acks: all but the close is forgotten once it is written, and the close is said to whoever asks."""
+    side = Link(SOCKJS, OPTIONS)
+    lane = side.lane()
+    assert side.pending(lane) == []
+    side.send(Message("one"))
+    side.close(3000, "done")
+    assert not side.finished(lane)
+    for frame in side.pending(lane):
+        side.wrote(lane, frame)
+    assert side.finished(lane)
+    side.presume(lane)
+    assert side.outbox.confirmed == 1
+    (frame,) = side.pending(side.lane())
+    assert frame.payload == b'c[3000,"done"]'
+
+
+def test_presuming_is_not_for_those_who_ack() -> None:
+    """In the native protocol nothing is forgotten but by an ack."""
+    side = link()
+    side.send(Message("x"))
+    lane = side.lane()
+    write(side, lane)
+    side.presume(lane)
+    assert len(side.outbox) == 1
+
+
+def test_without_numbers_what_comes_takes_the_next() -> None:
+    """Each message counts as it comes, and the inbox is not bounded here but by the transport that reads."""
+    side = Link(RAW, SMALL)
+    lane = side.lane()
+    assert [packet for packet, _ in side.receive(lane, [(Message(M200), 128)] * 9)] == [Message(M200)] * 9
+    assert side.received == 9
+
+
+def test_without_words_for_it_a_dropped_packet_is_passed_over() -> None:
+    """A SockJS client never learns of it, and the numbers go on."""
+    side = Link(RAW, OPTIONS)
+    for number in range(4):
+        side.outbox.append(RAW.dumps(Message(str(number)), OPTIONS), loose=number % 2 == 1)
+    side.outbox.drop_oldest(0)
+    lane = side.lane()
+    said = [frame.payload for frame in side.pending(lane)]
+    assert said == [b"0", b"2"]
+    for frame in side.pending(lane):
+        side.wrote(lane, frame)
+    assert not side.has_more(lane)
+    alone = Link(RAW, OPTIONS)
+    alone.outbox.append(b"gone", loose=True)
+    alone.outbox.drop_oldest(0)
+    assert alone.pending(alone.lane()) == []
+
+
+# ── the outbox's newer parts ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_keys_of_the_past_are_forgotten_while_others_wait() -> None:
+    """A stream of new keys, never quite acked, keeps no more keys than packets, about."""
+    outbox = Outbox()
+    for number in range(1, 1001):
+        outbox.append(b"x", key=str(number))
+        outbox.confirm(number - 1)
+    assert len(outbox._keys) <= 3  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - it is what is bounded
+
+
+def test_a_dropped_packet_counts_what_its_word_takes() -> None:
+    """`["k",1]` and what joins it: so that a frame with gaps keeps to its limit too."""
+    outbox = Outbox()
+    for words in (b"a", b"b"):
+        outbox.append(words, loose=words == b"a")
+    outbox.drop_oldest(0)
+    assert outbox.since(0, GAP + 2) == [None]
+    assert outbox.since(0, GAP + 3) == [None, b"b"]
+    assert len(JSON.dumps(Skipped(1), OPTIONS)) == GAP
