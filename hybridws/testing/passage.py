@@ -149,11 +149,12 @@ async def _replay(network: Network, mode: Mode, words: bytes) -> None:
     try:
         async with asyncio.timeout(REPLAY_AFTER):
             await first.send(words)
+            await first.drain()
             await first.read()
     except (Ended, TimeoutError):
         pass
     finally:
-        first.abort()
+        first.close()  # in order, so that what was sent arrives
 
 
 async def _late_copy(network: Network, after: float, words: bytes) -> None:
