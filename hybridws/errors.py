@@ -83,6 +83,7 @@ class Refused(HybridError):
 
     code: ClassVar[int] = 4400
     status: ClassVar[int] = 400
+    headers: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, reason: str, details: Mapping[str, object] | None = None) -> None:
         """Refuse for `reason`, in words for the far side; `details` may tell it what to do (`retry`, `n` ...)."""

@@ -118,7 +118,9 @@ class Gate:
             if request.headers.get("Cookie"):
                 self._refuse("Origin", "", own)
         elif request.headers.get("Sec-Fetch-Site") == "cross-site":
-            self._refuse("Sec-Fetch-Site", "cross-site", own)
+            # A page that `origins` names may be of another site. Our own is not: a site between has sent it round.
+            if origin_of(request.headers.get("Referer", "")) not in self._allowed:
+                self._refuse("Sec-Fetch-Site", "cross-site", own)
         elif risk is Risk.EMBEDS and request.headers.get("Sec-Fetch-Site") != "same-origin":
             referer = request.headers.get("Referer", "")
             if not self._allows(origin_of(referer) or "", own):

@@ -192,8 +192,8 @@ class Server:
             self._warned_foreign = True
             log.warning(
                 "a client asks for a session of another process, and is told to open a new one: sessions live in one "
-                "process. Run one process, or make the balancer stick by the sid in the path "
-                "(nginx: hash on the second part of the path below the prefix), or share sessions through a broker"
+                "process. Run one process; or make the balancer stick, by address or cookie since the open names no "
+                "session yet (examples/behind_nginx); or share sessions through a broker"
             )
 
     def epitaph(self, name: str) -> Closed | None:
@@ -295,7 +295,20 @@ class Server:
                 _, stubborn = await asyncio.wait(late, timeout=LAST_GRACE)
                 for task in stubborn:
                     log.warning("%s does not end though it was cancelled; it is left behind", task.get_name())
+        await self._part()
         for timer in (self._timer, self._attend_timer):
             if timer:
                 timer.cancel()
         self._timer = self._attend_timer = None
+
+    async def _part(self) -> None:
+        """Wait up to `close_timeout` until those who are attached know of the end; then let everybody go."""
+        loop = asyncio.get_running_loop()
+        numbered = [session for session in self._kept if session.link.codec.numbered]  # the others cannot ack
+        told = [loop.create_task(session.wait_closed()) for session in numbered if session.seat]
+        if told:
+            _, late = await asyncio.wait(told, timeout=self.options.close_timeout)
+            for task in late:
+                task.cancel()
+        for session in numbered:
+            session.give_up("the server has stopped")

@@ -113,8 +113,8 @@ class Session:
         self.link: Final = link
         self.request: Final = request
         """The request that opened the session."""
-        self.admitted: bytes | None = None
-        """A digest of the credentials that the client has shown."""
+        self.admitted: tuple[bytes | None, ...] = (None, None, None)
+        """Digests of the credentials that the client has shown: Cookie, Authorization, auth."""
         self.user: Any = None
         """Whoever `authenticate` said this is."""
         self.subprotocol: str | None = None

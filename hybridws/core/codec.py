@@ -75,6 +75,8 @@ class Codec(NamedTuple):
     """Join words to frames."""
     loads: Callable[[str | bytes, Options], Batch]
     """Decode a body or frame. Raises Malformed or TooLarge."""
+    first: Callable[[bytes], bytes]
+    """Return the first packet's bytes of a body that cannot be decoded whole."""
     read: Callable[[bytes], Packet | None]
     """Read back words that this codec made itself."""
     numbered: bool
@@ -293,6 +295,20 @@ def _msgpack_loads(data: str | bytes, options: Options) -> Batch:
     return batch
 
 
+def _json_first(data: bytes) -> bytes:
+    return data.partition(b"\n")[0]
+
+
+def _msgpack_first(data: bytes) -> bytes:
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(data)
+    try:
+        unpacker.skip()
+    except (ValueError, msgpack.UnpackException):
+        return b""
+    return data[: unpacker.tell()]
+
+
 def _json_read(words: bytes) -> Packet | None:
     array = json.loads(words)
     return Message(_from_base64(array)) if array[0] == "b" else from_array(array)
@@ -302,5 +318,7 @@ def _msgpack_read(words: bytes) -> Packet | None:
     return from_array(msgpack.unpackb(words))
 
 
-JSON: Final = Codec("json", _json_dumps, _json_frames, _json_loads, _json_read, numbered=True)
-MSGPACK: Final = Codec("msgpack", _msgpack_dumps, _msgpack_frames, _msgpack_loads, _msgpack_read, numbered=True)
+JSON: Final = Codec("json", _json_dumps, _json_frames, _json_loads, _json_first, _json_read, numbered=True)
+MSGPACK: Final = Codec(
+    "msgpack", _msgpack_dumps, _msgpack_frames, _msgpack_loads, _msgpack_first, _msgpack_read, numbered=True
+)

@@ -122,7 +122,7 @@ def _sockjs_read(words: bytes) -> Packet | None:
     return Message(json.loads(words)) if words.startswith(b'"') else None
 
 
-SOCKJS: Final = Codec("sockjs", _sockjs_dumps, _sockjs_frames, _sockjs_loads, _sockjs_read, numbered=False)
+SOCKJS: Final = Codec("sockjs", _sockjs_dumps, _sockjs_frames, _sockjs_loads, bytes, _sockjs_read, numbered=False)
 
 
 # ── raw WebSocket ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -167,7 +167,7 @@ def _raw_read(words: bytes) -> Packet | None:
     return Message(payload) if opcode == BINARY else None
 
 
-RAW: Final = Codec("raw", _raw_dumps, _raw_frames, _raw_loads, _raw_read, numbered=False)
+RAW: Final = Codec("raw", _raw_dumps, _raw_frames, _raw_loads, bytes, _raw_read, numbered=False)
 
 
 def close_of(payload: bytes) -> Close:

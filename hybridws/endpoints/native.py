@@ -7,14 +7,14 @@ import hashlib
 import hmac
 import json
 import logging
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from hybridws.core import codes
 from hybridws.core.codec import JSON, MSGPACK, Batch, Codec
 from hybridws.core.link import State
 from hybridws.core.packets import Ack, Attach, Auth, Heartbeat, Hello, Open, Position, Refuse
 from hybridws.endpoints.routes import NO_SNIFFING, Missing, Route, Visit, at
-from hybridws.errors import Forbidden, Malformed, NoSession, Refused, TooSlow
+from hybridws.errors import Forbidden, Malformed, NoSession, Refused, TooLarge, TooSlow
 from hybridws.exchange import Gone, Left
 from hybridws.gate import Risk, is_foreign
 from hybridws.seat import Bell
@@ -34,6 +34,8 @@ VERSION: Final = 1
 CODECS: Final = {"json": JSON, "msgpack": MSGPACK}
 FEATURES: Final[list[str]] = []
 """Kinds of packets beyond version 1 that both sides may agree on; none yet."""
+MAX_DIGITS: Final = 16
+"""Digits of a count below 2^53."""
 NO_STORE: Final = {"Cache-Control": "no-store, no-transform"}
 TYPES: Final = {
     "json": {"Content-Type": "text/plain; charset=utf-8"},
@@ -51,6 +53,7 @@ class UpgradeRequired(Refused):
     """This address is for WebSockets."""
 
     status = 426
+    headers: ClassVar = {"Upgrade": "websocket"}  # RFC 9110 §15.5.22
 
 
 class WrongCodec(Refused):
@@ -79,7 +82,7 @@ class Greeting(NamedTuple):
 def _greeting(hello: Hello) -> Greeting:
     """Read a hello. Raises WrongVersion, WrongCodec, Malformed."""
     options = hello.options
-    if options.get("v") != VERSION:
+    if type(options.get("v")) is not int or options["v"] != VERSION:
         raise WrongVersion("this server speaks version 1 of the protocol", {"versions": [VERSION]})
     codec = CODECS.get(str(options.get("codec", "json")))
     if codec is None:
@@ -90,15 +93,17 @@ def _greeting(hello: Hello) -> Greeting:
     return Greeting(codec, nonce, options.get("auth"))
 
 
-async def _make(visit: Visit, greeting: Greeting) -> Session:
-    """Open a session; the same nonce from the same page and user gives the same one as before."""
+async def _make(visit: Visit, greeting: Greeting) -> tuple[Session, bool]:
+    """Open a session, and tell whether it is new: the same nonce from the same page and user gives the one before."""
     server, request = visit.server, visit.request
     known = server.repeated(greeting.nonce) if greeting.nonce else None
-    if known and known.request.headers.get("Origin") == request.headers.get("Origin"):
+    if known:
+        if known.request.headers.get("Origin") != request.headers.get("Origin"):
+            raise Forbidden("this nonce is another page's")
         admission = await server.gate.identify(request, greeting.auth)
         if admission.user != known.user:
             raise Forbidden("this nonce is another user's")
-        return known
+        return known, False
     admission = await server.admit(request, greeting.auth)
     session = server.open(greeting.codec, request, admission)
     session.admitted = _credentials(request, greeting.auth)
@@ -106,7 +111,7 @@ async def _make(visit: Visit, greeting: Greeting) -> Session:
         server.remember_nonce(greeting.nonce, session)
     if admission.expires is not None:
         session.say(Auth({"expires": admission.expires}))
-    return session
+    return session, True
 
 
 def _open_packet(session: Session, options: Options) -> Open:
@@ -135,10 +140,16 @@ async def _open(visit: Visit) -> None:
     batch = JSON.loads(line, options)
     if len(batch) != 1 or not isinstance(batch[0][0], Hello):
         raise Malformed('the first line is ["i", {...}]')
-    session = await _make(visit, _greeting(batch[0][0]))
+    greeting = _greeting(batch[0][0])
+    brought = greeting.codec.loads(rest, options)
+    session, new = await _make(visit, greeting)
     link = session.link
-    if rest:
-        session.feed(link.lane(overtakes=True), link.codec.loads(rest, options))
+    try:
+        session.feed(link.lane(overtakes=True), brought)
+    except Malformed as fault:
+        if new:  # nobody would ever learn of it
+            session.abort(fault.code, fault.reason)
+        raise
     bell = Bell()
     lane = link.lane()
     await _wait(bell, session, lane, options.open_linger)
@@ -187,7 +198,11 @@ async def _arrive(visit: Visit) -> tuple[Session, Attach, Batch]:
     options = visit.server.options
     session = _find(visit.server, visit.names["sid"])
     body = await visit.exchange.read(options.max_batch)
-    batch = session.link.codec.loads(body, options)
+    try:
+        batch = session.link.codec.loads(body, options)
+    except TooLarge as fault:
+        await _end_too_large(visit, session, body, fault)
+        raise
     attach = batch[0][0] if batch else None
     if not isinstance(attach, Attach):
         raise Malformed('the first packet is ["@", sid, key, n, ack]')
@@ -197,24 +212,39 @@ async def _arrive(visit: Visit) -> tuple[Session, Attach, Batch]:
     return session, attach, batch[1:]
 
 
+async def _end_too_large(visit: Visit, session: Session, body: bytes, fault: TooLarge) -> None:
+    """End a session whose own client brought a message that it would send again for ever (§7)."""
+    codec = session.link.codec
+    try:
+        batch = codec.loads(codec.first(body), visit.server.options)
+    except Refused:
+        return
+    attach = batch[0][0] if batch else None
+    if isinstance(attach, Attach):
+        await _prove(visit, session, attach)
+        session.abort(fault.code, fault.reason)
+
+
 async def _prove(visit: Visit, session: Session, attach: Attach) -> None:
     """Let a transport at a session if it has its key, and, where it shows other credentials, is the same user."""
     if not hmac.compare_digest(session.key.encode(), attach.key.encode("utf-8", "replace")):
         raise Forbidden("this is not the session's key")
     shown = _credentials(visit.request, attach.wishes.get("auth"))
-    if shown is not None and shown != session.admitted:
+    if any(new is not None and new != old for new, old in zip(shown, session.admitted, strict=True)):
         admission = await visit.server.gate.identify(visit.request, attach.wishes.get("auth"))
         if admission.user != session.user:
             raise Forbidden("the session belongs to another user")
-        session.admitted = shown
+        session.admitted = tuple(new or old for new, old in zip(shown, session.admitted, strict=True))
 
 
-def _credentials(request: Request, auth: object) -> bytes | None:
-    """Return a digest of all by which a request says who it is; None if it says nothing."""
-    said = [request.headers.get("Cookie"), request.headers.get("Authorization"), auth]
-    if not any(said):
-        return None
-    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).digest()
+def _credentials(request: Request, auth: object) -> tuple[bytes | None, ...]:
+    """Return a digest of each thing by which a request says who it is; None for one that it does not bring."""
+    said = (request.headers.get("Cookie"), request.headers.get("Authorization"), auth)
+    return tuple(None if one is None else _digest(one) for one in said)
+
+
+def _digest(credential: object) -> bytes:
+    return hashlib.sha256(json.dumps(credential, sort_keys=True, default=str).encode()).digest()
 
 
 def _wish(attach: Attach, name: str, lowest: float, otherwise: float) -> float:
@@ -229,6 +259,7 @@ def _move_in(visit: Visit, session: Session, attach: Attach, batch: Batch) -> No
     """Let an attach of a POST take over: its number, its ack, what it brings."""
     if attach.n == 0:
         raise Malformed("attaches count from 1")
+    session.link.confirm(attach.ack)  # before anything moves: an impossible ack attaches nothing
     session.dock.number(attach.n)
     visit.server.settle(session)
     _take(session, attach, batch)
@@ -302,7 +333,7 @@ async def _events(visit: Visit) -> None:
     if session.link.codec is not JSON:
         raise WrongCodec("an event stream carries JSON only")
     seen = visit.request.headers.get("Last-Event-ID") or "0"
-    if not (seen.isascii() and seen.isdigit()):
+    if not (seen.isascii() and seen.isdigit() and len(seen) <= MAX_DIGITS):
         raise Malformed("Last-Event-ID is the id of the last event, a number")
     attach = Attach(session.id, visit.request.query.get("key", ""), session.dock.n + 1, int(seen), {})
     await _prove(visit, session, attach)
@@ -390,8 +421,8 @@ async def _first_frame(visit: Visit, socket: Socket) -> tuple[Session, Attach, B
         raise TooSlow(f"no first frame within {options.first_frame:g} s") from None
     batch = (JSON if isinstance(data, str) else MSGPACK).loads(data, options)
     first = batch[0][0] if batch else None
-    if isinstance(first, Hello):
-        session = await _make(visit, _greeting(first))
+    if isinstance(first, Hello) and isinstance(data, str):
+        session, _ = await _make(visit, _greeting(first))
         await socket.send(0x1, JSON.dumps(_open_packet(session, options), options))
         attach = Attach(session.id, session.key, 1, 0, {})
     elif isinstance(first, Attach):
@@ -402,8 +433,8 @@ async def _first_frame(visit: Visit, socket: Socket) -> tuple[Session, Attach, B
             raise Malformed("attaches count from 1")
     else:
         raise Malformed('the first frame is ["@", ...] or ["i", ...]')
-    session.dock.number(attach.n)
     session.link.confirm(attach.ack)
+    session.dock.number(attach.n)
     return session, attach, batch[1:]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from hybridws.errors import Refused
+from hybridws.errors import Malformed, Refused
 from hybridws.exchange import Answer, Gone
 from hybridws.gate import Risk
 
@@ -96,19 +96,24 @@ async def serve(routes: Iterable[Route], server: Server, exchange: Exchange) -> 
     try:
         route, names = _find(routes, server, exchange.request)
         refuse = route.refuse
-        admitted = server.gate.admit(exchange.request, route.risk)
+        endpoint = route.methods.get(exchange.request.method)
+        admitted = server.gate.admit(exchange.request, route.risk if endpoint else Risk.READS)
         if route.cors:
             cors = admitted
-        await route.methods[exchange.request.method](Visit(server, exchange, names, cors))
+        if endpoint is None:
+            raise WrongMethod(route.methods)  # noqa: TRY301 - it needs what was found so far
+        await endpoint(Visit(server, exchange, names, cors))
     except Refused as fault:
         body, headers = refuse(fault)
-        headers = {**headers, **NO_SNIFFING, **cors, "Cache-Control": "no-store, no-transform"}
+        headers = {**headers, **fault.headers, **NO_SNIFFING, **cors, "Cache-Control": "no-store, no-transform"}
         if retry := fault.details.get("retry"):
             headers["Retry-After"] = str(retry)
         await _try_to_answer(exchange, Answer(fault.status, body, headers))
     except WrongMethod as wrong:
-        allow = {"Allow": ", ".join(wrong.allowed), **NO_SNIFFING, **cors}
-        await _try_to_answer(exchange, Answer(405, b"", allow))
+        allowed = ", ".join(wrong.allowed)
+        body, headers = (b"", {}) if refuse is refuse_in_text else refuse(Malformed(f"this address takes {allowed}"))
+        headers = {**headers, "Allow": allowed, **NO_SNIFFING, **cors, "Cache-Control": "no-store, no-transform"}
+        await _try_to_answer(exchange, Answer(405, body, headers))
     except Gone:
         pass  # nobody is left to be answered
 
@@ -125,7 +130,5 @@ def _find(routes: Iterable[Route], server: Server, request: Request) -> tuple[Ro
         if found := route.path.fullmatch(request.tail):
             if (route.legacy and not options.legacy) or (route.transport and not options.offers(route.transport)):
                 break
-            if request.method not in route.methods:
-                raise WrongMethod(route.methods)
             return route, found.groupdict()
     raise Missing("there is nothing at this address")

@@ -204,10 +204,11 @@ class Pump:
         try:
             await response.begin()
             while not (seat.over or response.full):
-                if not await self._write(response, manner):
-                    await self.bell.wait()
-                elif seat.finished:
+                wrote = await self._write(response, manner)
+                if seat.finished:  # an ack that another request brought may have ended it
                     break
+                if not wrote:
+                    await self.bell.wait()
             code, reason = seat.verdict
             if manner.refuse and code in codes.ABRUPT:
                 await response.say(manner.refuse(code, reason))

@@ -92,6 +92,8 @@ class Carrier:
                 data = await self._socket.receive()
                 seat.heard = True
                 if data is not None and not seat.over:
+                    if link.codec.numbered and isinstance(data, str) != (self._kind.opcode == TEXT):
+                        raise Malformed(f"a session that speaks {link.codec.name} got the other kind of frame")  # noqa: TRY301
                     batch = link.codec.loads(data, link.options)
                     if seat.lane.on_trial:
                         session.dock.promote(seat)  # it has heard our ack, and we have heard it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import os
 import re
 import socket
 import sys
@@ -61,10 +62,11 @@ async def test_the_server_and_the_client_of_the_readme_meet(tmp_path: Path) -> N
     server_file.write_text(PROGRAMS[0].replace("run_app(app)", f'run_app(app, host="127.0.0.1", port={port})'))
     client_file.write_text(next(text for text in PROGRAMS if "hybridws.connect" in text).replace("8080", str(port)))
     pipe = asyncio.subprocess.PIPE
-    server = await asyncio.create_subprocess_exec(sys.executable, str(server_file), cwd=ROOT, stdout=pipe)
+    where = {**os.environ, "PYTHONPATH": str(ROOT)}
+    server = await asyncio.create_subprocess_exec(sys.executable, str(server_file), env=where, stdout=pipe)
     try:
         await listening(port)
-        client = await asyncio.create_subprocess_exec(sys.executable, str(client_file), cwd=ROOT, stdout=pipe)
+        client = await asyncio.create_subprocess_exec(sys.executable, str(client_file), env=where, stdout=pipe)
         async with asyncio.timeout(START):
             out, _ = await client.communicate()
         assert re.fullmatch(r"hello over (websocket|stream|poll)\n", out.decode())

@@ -2,9 +2,10 @@
 //
 // Takes one command a line as JSON on standard input and answers each with a line {id, value} or {id, error}:
 //   open  tab url            a new tab, shown to the front; waits until its page is complete
-//   call  tab name args      call window.NAME(...args); args and the value travel as JSON text, so that lone surrogates do
+//   call  tab name args      call window.NAME(...args) and wait for its value (both travel as JSON text, which carries
+//                            lone surrogates too)
 //   until tab script         wait until the expression is true
-//   fill  tab selector text  type a text into a field and press Enter
+//   fill  tab selector text  put a text into a field, instead of what is there, and press Enter
 //   click tab selector
 //   shut  tab                close the tab
 // The first line that it prints tells the browser's version. It ends, and the browser with it, when its input ends.
@@ -27,7 +28,8 @@ const CHROMIUM_FLAGS = [
   "--disable-sync",
 ];
 
-// Two people are not one who cannot see his second tab: without these its timers would go off once a second.
+// Two tabs here are two people: without these, timers of the one behind would go off once a second, and no sooner.
+// (For Chromium, puppeteer sees to that by itself.)
 const FIREFOX_SETTINGS = {
   "dom.min_background_timeout_value": 4,
   "dom.min_background_timeout_value_without_budget_throttling": 4,
@@ -39,7 +41,7 @@ const browser = await puppeteer.launch({
   browser: name === "firefox" ? "firefox" : "chrome",
   executablePath,
   headless: true,
-  args: name === "firefox" ? [] : CHROMIUM_FLAGS, // puppeteer itself adds those by which Chromium leaves the timers of its tabs alone
+  args: name === "firefox" ? [] : CHROMIUM_FLAGS,
   extraPrefsFirefox: FIREFOX_SETTINGS,
   timeout: START,
   protocolTimeout: START,
@@ -63,7 +65,8 @@ const commands = {
     const end = Date.now() + PATIENCE;
     while (!(await page.evaluate(script))) {
       if (Date.now() > end) {
-        const shown = await page.evaluate(() => [JSON.stringify(document.documentElement.dataset), document.body.innerText]);
+        const show = () => [JSON.stringify(document.documentElement.dataset), document.body.innerText];
+        const shown = await page.evaluate(show);
         throw new Error([`never true: ${script}`, "in this page:", ...shown].join("\n"));
       }
       await setTimeout(LOOK_EVERY);

@@ -153,7 +153,7 @@ class Tab:
         await self._browser.ask("until", tab=self._name, script=script)
 
     async def fill(self, selector: str, text: str) -> None:
-        """Type a text into a field, instead of what is there, and press Enter."""
+        """Put a text into a field, instead of what is there, and press Enter."""
         await self._browser.ask("fill", tab=self._name, selector=selector, text=text)
 
     async def click(self, selector: str) -> None:

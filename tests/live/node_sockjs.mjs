@@ -1,4 +1,4 @@
-// Does in Node what sockjs.mjs offers: takes {do, url, plan} as JSON from standard input, prints what came of it as JSON.
+// Does in Node what sockjs.mjs offers: takes {do, url, plan} as JSON on standard input and prints the outcome as JSON.
 
 import SockJS from "sockjs-client";
 import { text } from "node:stream/consumers";

@@ -1,4 +1,4 @@
-// Talks STOMP with @stomp/stompjs: takes {url, transport, body} as JSON from standard input; prints what it met as JSON.
+// Talks STOMP with @stomp/stompjs: takes {url, transport, body} as JSON on standard input, prints what it met as JSON.
 // `transport` is one of sockjs-client's, or null for a WebSocket without SockJS.
 
 import { Client } from "@stomp/stompjs";

@@ -1,6 +1,6 @@
 // What the tests have sockjs-client do; the same words run in Node and in a browser's page.
 
-const OPEN_WITHIN = 20_000; // ms for a forced transport to open: its own limit, 4 round trips, is too short for a busy machine
+const OPEN_WITHIN = 20_000; // ms for a forced transport to open: its own limit is too short for a busy machine
 
 /**
  * Return the names of the transports that sockjs-client would try here, in its order.
