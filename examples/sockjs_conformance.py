@@ -57,6 +57,6 @@ NO_WEBSOCKET = ("xhr-streaming", "eventsource", "htmlfile", "xhr-polling", "json
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--port", type=int, default=8081)
     web.run_app(application(), host="127.0.0.1", port=parser.parse_args().port)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 
 import msgpack
 
@@ -28,11 +28,16 @@ Packet = list[Any]
 Batch = list[Packet]
 
 
+def pack(value: object) -> bytes:
+    """Write one value in msgpack."""
+    return cast("bytes", msgpack.packb(value))
+
+
 def encode(codec: str, packets: Iterable[Sequence[Any]]) -> bytes:
     """Write a batch."""
     if codec == "json":
         return "\n".join(json.dumps(packet, ensure_ascii=False) for packet in packets).encode()
-    return b"".join(msgpack.packb(packet) for packet in packets)
+    return b"".join(map(pack, packets))
 
 
 def decode(codec: str, data: bytes) -> Batch:

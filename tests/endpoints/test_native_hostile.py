@@ -16,7 +16,7 @@ import msgpack
 import pytest
 
 from tests.conformance.wire import TEXT, Wire, Witness, echo, until, within
-from tests.endpoints.native_wire import CODECS, encode, said
+from tests.endpoints.native_wire import CODECS, encode, pack, said
 
 if TYPE_CHECKING:
     from hybridws import Session
@@ -336,14 +336,14 @@ async def test_bytes_inside_values(place: Mounting, dial: Dial, witness: Witness
     head = encode("msgpack", [talk.attach(0), ["#", 1]])
     bodies = [
         whole[:-1],
-        head + msgpack.packb(["m", [b"x"]]),
-        head + msgpack.packb(["m", {b"k": 1}]),
-        head + msgpack.packb(["m", {1: 1}]),
-        head + msgpack.packb(["q", 1, b"x"]),
+        head + pack(["m", [b"x"]]),
+        head + pack(["m", {b"k": 1}]),
+        head + pack(["m", {1: 1}]),
+        head + pack(["q", 1, b"x"]),
         head + b"\x92\xa1m" + b"\x91" * 5000 + b"\x01",
         head + b"\xdd\xff\xff\xff\xff",
         head + b"\xc1",
-        head + msgpack.packb(["m", "x"])[:-1] + b"\xff",
+        head + pack(["m", "x"])[:-1] + b"\xff",
     ]
     for body in bodies:
         clear(await talk.post("send", body))
