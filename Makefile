@@ -1,7 +1,7 @@
 # The project's commands. Each needs Python 3.11 or newer and sets up what else it needs; a second run is quick.
 # More for the program: make demo ARGS="--port 8081", make test ARGS="tests/core -x"
 
-.PHONY: help demo test test-all check fmt simulate mutants
+.PHONY: help demo test test-all check js fmt simulate mutants bench-networks
 
 help:      ## Say what can be made
 	@sed -n 's/^\([a-z-]*\): *##/make \1\t/p' Makefile
@@ -18,6 +18,9 @@ test-all:  ## Run the tests, with all of every large table
 check:     ## Check format, style, types and floors
 	@tools/setup check && tools/check
 
+js:        ## Check, test and build the JavaScript client in static/
+	@tools/setup check && PYTHON=$(CURDIR)/.venv/bin/python tools/js $(ARGS)
+
 fmt:       ## Format the code and mend what can be mended
 	@tools/venv test && .venv/bin/ruff check --fix-only . && .venv/bin/ruff format .
 
@@ -26,3 +29,6 @@ simulate:  ## Try 10,000 random lives of two links on a hostile network
 
 mutants:   ## Show that the simulation finds faults that were planted in the core
 	@tools/setup test && tools/mutants $(ARGS)
+
+bench-networks: ## Measure what clients reach on hostile networks
+	@tools/venv test && .venv/bin/python benchmarks/networks.py $(ARGS)

@@ -111,6 +111,7 @@ async def _make(visit: Visit, greeting: Greeting) -> tuple[Session, bool]:
         server.remember_nonce(greeting.nonce, session)
     if admission.expires is not None:
         session.say(Auth({"expires": admission.expires}))
+    await asyncio.sleep(0)  # the handler runs to its first wait: what came with the hello finds it ready
     return session, True
 
 

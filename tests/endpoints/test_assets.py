@@ -1,0 +1,80 @@
+"""A mount serves the scripts of the JavaScript client that belongs to it."""
+
+from __future__ import annotations
+
+import gzip
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from hybridws import assets
+from hybridws.aiohttp import mount
+from hybridws.endpoints.assets import versioned
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from hybridws import Session
+
+    Serve = Callable[..., Awaitable[str]]
+
+SCRIPTS = ("hybridws.js", "hybridws.mjs", "sockjs.js", "sockjs.mjs", "msgpack.mjs")
+
+
+async def silent(session: Session) -> None:
+    """Take everything and say nothing."""
+    async for _ in session:
+        pass
+
+
+@pytest.fixture
+async def prefix(serve: Serve) -> str:
+    """Mount a server and return the address of its mount."""
+    app = web.Application()
+    mount(app, "/deep/chat", silent)
+    return f"{await serve(app)}/deep/chat"
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+async def test_a_script_is_served_whole(prefix: str, name: str) -> None:
+    """With the type that browsers demand of a module, and revalidated, since the name stays when the script changes."""
+    async with aiohttp.ClientSession() as http, http.get(f"{prefix}/{name}") as answer:
+        assert answer.status == 200
+        assert answer.content_type == "text/javascript"
+        assert await answer.read() == assets.find(f"static/dist/{name}").read_bytes()
+        etag = answer.headers["ETag"]
+        assert "no-cache" in answer.headers["Cache-Control"]
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(f"{prefix}/{name}", headers={"If-None-Match": etag}) as answer,
+    ):
+        assert answer.status == 304
+        assert await answer.read() == b""
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+async def test_a_versioned_name_is_kept_for_ever(prefix: str, name: str) -> None:
+    """The name that holds the script's own digest never means anything else."""
+    async with aiohttp.ClientSession() as http, http.get(f"{prefix}/{versioned(name)}") as answer:
+        assert answer.status == 200
+        assert "immutable" in answer.headers["Cache-Control"]
+
+
+async def test_a_script_is_sent_compressed(prefix: str) -> None:
+    """To whoever can read gzip, and to nobody else."""
+    async with aiohttp.ClientSession(auto_decompress=False) as http:
+        async with http.get(f"{prefix}/hybridws.js", headers={"Accept-Encoding": "gzip"}) as answer:
+            assert answer.headers["Content-Encoding"] == "gzip"
+            whole = gzip.decompress(await answer.read())
+        async with http.get(f"{prefix}/hybridws.js", headers={"Accept-Encoding": "identity"}) as answer:
+            assert "Content-Encoding" not in answer.headers
+            assert await answer.read() == whole
+
+
+@pytest.mark.parametrize("name", ["hybridws.css", "hybridws-000000000000.js", "../options.py", "hybridws.js/x"])
+async def test_nothing_else_is_served(prefix: str, name: str) -> None:
+    """Another version's name, other files and what is beside the folder are not there."""
+    async with aiohttp.ClientSession() as http, http.get(f"{prefix}/{name}") as answer:
+        assert answer.status == 404

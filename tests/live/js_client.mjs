@@ -1,0 +1,51 @@
+// What the tests have the JavaScript client do; the same words run in Node and in a browser's page.
+
+const PATIENCE = 40_000; // ms
+
+/**
+ * Open a session, send `count` numbered messages, one every `every` ms, and take as many from the server, which numbers
+ * its own ("d1", "d2" ...) and echoes ours ("u1" ...). Returns what came and how it went.
+ */
+export async function converse(HybridWS, url, { options = {}, count = 200, every = 10, extra = {} }) {
+  const story = { transports: [], states: [], down: [], back: [], error: null, info: null };
+  const ws = new HybridWS(url, [], { ...options, ...extra });
+  const begun = performance.now();
+  ws.onstate = ({ state, transport }) => {
+    story.states.push(state);
+    if (transport && story.transports.at(-1) != transport) story.transports.push(transport);
+  };
+  await new Promise((resolve) => {
+    const timer = setTimeout(() => {
+      story.error = "not done in time";
+      resolve();
+    }, PATIENCE);
+    ws.onmessage = ({ data }) => {
+      story.first ??= performance.now() - begun;
+      (data[0] == "d" ? story.down : story.back).push(Number(data.slice(1)));
+      if (story.down.length >= count && story.back.length >= count) {
+        clearTimeout(timer);
+        setTimeout(resolve, 300); // whatever comes twice comes now
+      }
+    };
+    ws.onclose = ({ code, reason, wasClean }) => {
+      story.closed = [code, reason, wasClean];
+      clearTimeout(timer);
+      resolve();
+    };
+    let sent = 0;
+    const say = () => {
+      ws.send("u" + ++sent);
+      if (sent < count) setTimeout(say, every);
+    };
+    say();
+  });
+  story.last = ws.transport;
+  const closed = new Promise((resolve) => ws.addEventListener("close", resolve));
+  if (ws.readyState < 2) {
+    ws.close(3333, "bye");
+    const { code, reason, wasClean } = await closed;
+    story.closed = [code, reason, wasClean];
+  }
+  story.info = JSON.parse(JSON.stringify(ws.info));
+  return story;
+}

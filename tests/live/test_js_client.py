@@ -1,0 +1,179 @@
+"""The JavaScript client in Node, Chromium and Firefox, over each transport and through hostile networks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from aiohttp import web
+
+from hybridws import assets
+from hybridws.aiohttp import mount
+from hybridws.testing import HostileProxy
+from tests.live.drivers import HERE, run_node
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from hybridws import Session
+    from tests.live.drivers import Browser
+
+    Serve = Callable[[web.Application], Awaitable[str]]
+
+pytestmark = pytest.mark.live
+
+COUNT: Final = 200
+EVERY: Final = 0.01
+"""Seconds between two messages of the server's."""
+NUMBERS: Final = list(range(1, COUNT + 1))
+TRANSPORTS: Final = ("websocket", "stream", "poll")
+CUTS: Final = 5
+PACE: Final = 0.4
+"""Seconds between two cuts: so they fall within the talk."""
+MODES: Final = {
+    "ok": "websocket",
+    "ws_refused": "stream",
+    "ws_hangs": "stream",
+    "ws_silent": "stream",
+    "ws_dies:300": "stream",
+    "buffers": None,  # a WebSocket is no response, and passes
+    "buffers+ws_refused": "poll",
+    "buffers_first:1024": None,
+    "hangs_and_buffers": "poll",
+    "idle_kill:1": None,
+    "cut:3000": None,
+    "http10": "stream",
+    "bad_gateway:5": None,
+    "replays": None,
+    "reorders": None,
+    "slow:100k:100": None,
+    "ok,flips:0.7:cut,hangs_and_buffers": "poll",
+    "ok,flips:0.7:freeze,ws_refused": None,
+    "hangs_and_buffers,flips:0.7:cut,ok": None,
+}
+"""Each network, and the transport that carries in the end where there is but one answer."""
+
+PAGE: Final = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>live test</title><link rel="icon" href="data:,">
+<body>
+<script type="module">
+  import { HybridWS } from "/talk/hybridws.mjs";
+  import * as live from "/js_client.mjs";
+  window.converse = (...args) => live.converse(HybridWS, ...args);
+  document.documentElement.dataset.ready = "1";
+</script>
+</body></html>
+"""
+
+
+async def talk(session: Session) -> None:
+    """Say numbered messages, and echo what comes, at the same time."""
+
+    async def say() -> None:
+        for number in NUMBERS:
+            await session.send(f"d{number}")
+            await asyncio.sleep(EVERY)
+
+    saying = asyncio.create_task(say())
+    try:
+        async for message in session:
+            await session.send(message)
+    finally:
+        saying.cancel()
+        await asyncio.gather(saying, return_exceptions=True)
+
+
+def application() -> web.Application:
+    """Make the application with the page, its script and the mount."""
+
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(text=PAGE, content_type="text/html")
+
+    async def script(_: web.Request) -> web.FileResponse:
+        return web.FileResponse(HERE / "js_client.mjs", headers={"Content-Type": "text/javascript"})
+
+    app = web.Application()
+    mount(app, "/talk", talk)
+    app.add_routes([web.get("/", page), web.get("/js_client.mjs", script)])
+    return app
+
+
+async def in_node(url: str, plan: dict[str, Any]) -> dict[str, Any]:
+    """Let Node talk."""
+    client = assets.find("static/dist/hybridws.mjs").as_uri()
+    story: dict[str, Any] = await run_node("node_client.mjs", {"client": client, "url": url, "plan": plan})
+    return story
+
+
+def check(story: dict[str, Any]) -> None:
+    """Check that nothing was lost, repeated or out of order, and that the close was known to both."""
+    note = {key: story[key] for key in ("error", "closed", "states", "transports", "info")}
+    assert story["error"] is None, note
+    assert story["down"] == NUMBERS, note
+    assert story["back"] == NUMBERS, note
+    assert story["closed"] == [3333, "bye", True], note
+
+
+async def cut_often(proxy: HostileProxy) -> None:
+    """Reset all connections now and then, once the talk has begun."""
+    begun = proxy.counters.requests
+    while proxy.counters.requests == begun:  # noqa: ASYNC110 - the proxy counts, and has no event for it
+        await asyncio.sleep(EVERY)
+    for _ in range(CUTS):
+        await asyncio.sleep(PACE)
+        proxy.cut()
+
+
+async def test_node_settles(serve: Serve) -> None:
+    """Left alone, the client is on a WebSocket soon, and stays there."""
+    story = await in_node(f"{await serve(application())}/talk", {})
+    check(story)
+    assert story["last"] == "websocket"
+    assert "reset" not in story["states"], story["info"]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_node_with_cuts(serve: Serve, transport: str) -> None:
+    """Over each transport, cut again and again, nothing is lost, repeated or out of order."""
+    async with HostileProxy(f"{await serve(application())}/talk") as proxy:
+        cuts = asyncio.create_task(cut_often(proxy))
+        story = await in_node(proxy.url, {"options": {"transports": [transport]}})
+        await cuts
+        check(story)
+        assert set(story["transports"]) == {transport}
+        assert proxy.counters.cuts >= CUTS
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_node_through(serve: Serve, mode: str) -> None:
+    """Each hostile network lets both sides' messages through, over what it leaves."""
+    async with HostileProxy(f"{await serve(application())}/talk", mode) as proxy:
+        story = await in_node(proxy.url, {})
+    check(story)
+    if MODES[mode]:
+        assert story["last"] == MODES[mode], story["info"]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_browser_with_cuts(serve: Serve, browser: Browser, transport: str) -> None:
+    """In each browser and over each transport, cut again and again, nothing is lost, repeated or out of order."""
+    async with HostileProxy(await serve(application())) as proxy, browser.tab("one", proxy.url) as tab:
+        await tab.until("document.documentElement.dataset.ready")
+        cuts = asyncio.create_task(cut_often(proxy))
+        story = await tab.call("converse", f"{proxy.url}/talk", {"options": {"transports": [transport]}})
+        await cuts
+    check(story)
+    assert set(story["transports"]) == {transport}
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_browser_through(serve: Serve, browser: Browser, mode: str) -> None:
+    """In each browser, each hostile network lets both sides' messages through, over what it leaves."""
+    async with HostileProxy(await serve(application())) as proxy, browser.tab("one", proxy.url) as tab:
+        await tab.until("document.documentElement.dataset.ready")
+        proxy.mode = mode
+        story = await tab.call("converse", f"{proxy.url}/talk", {})
+    check(story)
+    if MODES[mode]:
+        assert story["last"] == MODES[mode], story["info"]
