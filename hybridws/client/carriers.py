@@ -26,6 +26,8 @@ LEAST_PATIENCE: Final = 1.0
 """Seconds for which an answer is waited for at least, however fast the network was until now."""
 SLOWEST: Final = 16 * 1024
 """Bytes per second that a link is expected to carry at least: a body gets so much more time."""
+MOST_UP: Final = 512 * 1024
+"""Bytes of a body that we POST, if its packets can be parted so: nginx takes 1 MiB unless told, `max_batch` is more."""
 GRACE: Final = 10.0
 """Seconds after which a poll or heartbeat that is overdue means that the connection is dead (protocol §7)."""
 MOST_READ_AHEAD: Final = 2
@@ -44,6 +46,10 @@ class HttpCarrier:
         self.busy: Final = asyncio.Lock()
         self.named = 0
         """The number that the server says it will write next on our stream."""
+        self.unsure: float | None = None
+        """Seconds of silence from now after which the way down is looked at: something was said, and nothing came."""
+        self.held: asyncio.Task[None] | None = None
+        """The poll that the server holds."""
         self.up: Lane = self.link.lane()
         self.seat: Final = self.session.attach(name, self.bell.ring)
         self.seat.lane.owes = False
@@ -53,27 +59,35 @@ class HttpCarrier:
         """Whether there is nothing left to carry here."""
         return self.seat.over or (self.link.state is State.CLOSED and not self.seat.lane.owes)
 
-    def attach(self, n: int) -> bytes:
-        """Write the attach with which every body begins; it carries the ack."""
+    def attach(self, n: int, hold: float | None = None) -> bytes:
+        """Write the attach with which every body begins; it carries the ack, and how long a poll may `hold`."""
         lane = self.seat.lane
         lane.acked, lane.acked_bytes, lane.owes = self.link.ackable, self.link.came, False
-        packet = Attach(self.pilot.sid, self.pilot.key, n, self.link.ackable, self.pilot.wishes())
+        wishes = self.pilot.wishes()
+        if hold is not None:
+            wishes["hold"] = hold
+        packet = Attach(self.pilot.sid, self.pilot.key, n, self.link.ackable, wishes)
         return self.link.codec.dumps(packet, self.link.options)
 
-    def load(self, n: int) -> tuple[bytes, bool]:
-        """Write a body: the attach, and what is to be said. Tells whether it says anything."""
-        words, lane = self.attach(n), self.up
+    def load(self, n: int, hold: float | None = None) -> bytes:
+        """Write a body: the attach, and what is to be said, if anything is."""
+        words, lane = self.attach(n, hold), self.up
         if not self.link.has_more(lane):
-            return words, False
+            return words
         lane.owes, lane.acked, lane.placed = False, self.link.ackable, False  # the attach acks; each body has its place
-        frame = self.link.pending(lane, self.link.options.max_batch - len(words) - 1)[0]
+        frame = self.link.pending(lane, min(self.link.options.max_batch, MOST_UP) - len(words) - 1)[0]
         self.link.wrote(lane, frame)
-        return words + (b"\n" if self.link.codec is JSON else b"") + frame.payload, True
+        return words + (b"\n" if self.link.codec is JSON else b"") + frame.payload
 
-    async def post(self, kind: str, n: int, extra: float = 0.0) -> None:
-        """POST what there is to say and take the answer. Raises NetworkFault, Turned; then all is said again."""
-        body, brought = self.load(n)
-        patience = 2 * max(LEAST_PATIENCE, 4 * self.pilot.info.round_trip) + len(body) / SLOWEST + extra
+    async def post(self, kind: str, n: int, hold: float | None = None) -> None:
+        """POST what there is to say and take the answer. Raises NetworkFault, Turned; then all is said again.
+
+        `hold`: seconds for which the server may keep a poll that brings it nothing.
+        """
+        body = self.load(n, hold)
+        patience = 2 * max(LEAST_PATIENCE, 4 * self.pilot.info.round_trip) + len(body) / SLOWEST
+        if kind == "poll":
+            patience = hold + GRACE if hold else patience + self.link.options.linger
         loop = asyncio.get_running_loop()
         begun = loop.time()
         try:
@@ -82,7 +96,7 @@ class HttpCarrier:
         except BaseException:
             self.up = self.link.lane()
             raise
-        if brought and kind == "send":
+        if kind == "send" or hold == 0:
             self.pilot.info.measured(loop.time() - begun)
         self.take(batch, Lane())
 
@@ -100,11 +114,27 @@ class HttpCarrier:
         """Send whenever there is something to say, or an ack is due. Raises NetworkFault, Turned."""
         while not self.over:
             if not (self.link.has_more(self.up) or self.seat.lane.owes):
-                await self.bell.wait()
+                try:
+                    async with asyncio.timeout(self.unsure):
+                        await self.bell.wait()
+                except TimeoutError:
+                    await self.look()
                 continue
             async with self.busy:
-                if self.link.has_more(self.up) or self.seat.lane.owes:
+                speaks = self.link.has_more(self.up)
+                if speaks or self.seat.lane.owes:
                     await self.post("send", 0)
+            if speaks:
+                self.unsure = max(LEAST_PATIENCE, 4 * self.pilot.info.round_trip)
+
+    async def look(self) -> None:
+        """See whether the way down still passes: what we say and what comes may take different connections."""
+        self.unsure = None
+        if self.held:
+            self.held.cancel()  # the next poll takes over, and shows it
+            return
+        async with self.busy:
+            await self.post("send", 0)  # its answer names what the stream should have shown
 
 
 async def _first_of(*tasks: asyncio.Task[None]) -> None:
@@ -141,6 +171,8 @@ async def poll(pilot: Pilot) -> None:
 
 async def _poll_on(carrier: HttpCarrier) -> None:
     pilot, link = carrier.pilot, carrier.link
+    # One that is held shows life as often as a heartbeat would; the first shows at once that polls get through.
+    long = min(pilot.poll_timeout, pilot.heartbeat)
     first = True
     while not carrier.over:
         async with carrier.busy:
@@ -149,12 +181,30 @@ async def _poll_on(carrier: HttpCarrier) -> None:
             await asyncio.sleep(0)
             brings = link.has_more(carrier.up)
             if brings:
-                await carrier.post("poll", pilot.next_n(), link.options.linger)
-        if not brings and not carrier.over:
-            await carrier.post("poll", pilot.next_n(), pilot.poll_timeout + GRACE)
+                await carrier.post("poll", pilot.next_n())
+        answered = brings or carrier.over or await _hold(carrier, 0 if first else long)  # type: ignore[redundant-expr]  # posting may have ended it
+        carrier.unsure = None
+        if not answered:
+            first = True  # the next one shows again at once that polls get through
+            continue
         if first:
             first = False
             pilot.carried("poll")
+
+
+async def _hold(carrier: HttpCarrier, seconds: float) -> bool:
+    """Poll, and let the server hold it; tell whether it was answered, and not given up for the next one."""
+    poll = carrier.held = asyncio.get_running_loop().create_task(carrier.post("poll", carrier.pilot.next_n(), seconds))
+    try:
+        await poll
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task and task.cancelling():
+            raise
+        return False
+    finally:
+        carrier.held = None
+    return True
 
 
 # ── streams ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -195,6 +245,7 @@ async def _read(carrier: HttpCarrier) -> None:
             for data in reader.feed(chunk):
                 if batch := link.codec.loads(data, link.options):
                     carrier.take(batch, lane)
+                    carrier.unsure = None
                     if begun:
                         begun = False
                         pilot.carried("stream")

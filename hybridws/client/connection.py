@@ -40,6 +40,11 @@ RESETS_PAUSE: Final = 20.0
 class CannotConnect(HybridError):
     """No session could be opened: the server refused, or nobody answered in time."""
 
+    def __init__(self, text: str, code: int | None = None) -> None:
+        """Say why; `code` is that of the server's refusal, None where no server has answered."""
+        super().__init__(text)
+        self.code = code
+
 
 def connect(  # noqa: PLR0913 - each is a thing that a user may have to set
     url: str,
@@ -55,7 +60,6 @@ def connect(  # noqa: PLR0913 - each is a thing that a user may have to set
     headers: Mapping[str, str] | None = None,
     cookies: Mapping[str, str] | None = None,
     proxy: str | None = None,
-    proxy_auth: aiohttp.BasicAuth | None = None,
     trust_env: bool = False,
     ssl: tls.SSLContext | bool = True,
 ) -> Connection:
@@ -63,9 +67,10 @@ def connect(  # noqa: PLR0913 - each is a thing that a user may have to set
 
     `transports`: those that may be used, the best first (`websocket`, `stream`, `poll`). `codec`: `json`, or `msgpack`
     for much binary data. `auth`: what `authenticate` on the server is given; a function, plain or async, is asked anew
-    whenever it is needed. `first`: messages to send with the opening itself. `onlost`: whether the end of a session on
-    the server closes the connection (4404) or opens a new session. `on_event` hears of every turn (`Event`). Proxies,
-    TLS, headers and cookies are aiohttp's. Times are in seconds. Raises ValueError for what cannot work.
+    whenever it is needed. `first`: messages to send with the opening itself. `onlost`: whether a session that was
+    lost (4404, 1006) closes the connection or is replaced by a new one. `on_event` hears of every turn (`Event`).
+    Headers, cookies, TLS (`ssl`) and proxies (`proxy="http://user:password@host:port"`, or with `trust_env` those of
+    the environment) are aiohttp's. Times are in seconds. Raises ValueError for what cannot work.
     """
     order = tuple(transports)
     if not order or set(order) - set(ORDER) or len(set(order)) != len(order):
@@ -83,7 +88,7 @@ def connect(  # noqa: PLR0913 - each is a thing that a user may have to set
         open_timeout=open_timeout,
         close_timeout=close_timeout,
         http={"headers": headers, "cookies": cookies, "trust_env": trust_env},
-        request={"proxy": proxy, "proxy_auth": proxy_auth, "ssl": ssl},
+        request={"proxy": proxy, "ssl": ssl},
     )
     return Connection(settings)
 
@@ -170,7 +175,7 @@ class Connection:
                 f"no session at {settings.url} within {settings.open_timeout:g} s (open_timeout): {why}"
             ) from None
         except Turned as turned:
-            raise CannotConnect(f"{settings.url} refused with {turned.code}: {turned.reason}") from None
+            raise CannotConnect(f"{settings.url} refused with {turned.code}: {turned.reason}", turned.code) from None
         if self._answerer:
             session.on_request(self._answerer)
         self._pilot = pilot
@@ -184,21 +189,26 @@ class Connection:
             try:
                 await pilot.move()
             except Lost as lost:
-                if not await self._replace(pilot, str(lost)):
+                if not await self._replace(pilot, lost):
                     return
+            except Exception as error:
+                log.exception("the client of %s failed", self._settings.url)
+                pilot.session.lose(codes.ABNORMAL, f"the client failed: {error}")
+                self._end(pilot.session.closed or Closed(codes.ABNORMAL, "", "network"))
+                return
             else:
                 self._end(pilot.session.closed or Closed(codes.ABNORMAL, "", "network"))
                 return
 
-    async def _replace(self, pilot: Pilot, reason: str) -> bool:
+    async def _replace(self, pilot: Pilot, lost: Lost) -> bool:
         """Deal with a lost session; tell whether there is a new one."""
-        session = pilot.session
+        session, reason = pilot.session, str(lost)
         unacked = tuple(session.unacked)
         self.info.resets += 1
-        session.lose(codes.NO_SESSION, reason)
+        session.lose(lost.code, reason)
         self._tell(Event("reset", session.transport, reason, unacked))
         if not self._settings.reopen:
-            self._end(Closed(codes.NO_SESSION, reason, "network"))
+            self._end(Closed(lost.code, reason, "network"))
             return False
         now = time.monotonic()
         self._lost_at.append(now)
@@ -218,8 +228,12 @@ class Connection:
         self._news.ring()
 
     def _tell(self, event: Event) -> None:
-        if self._settings.on_event:
+        if not self._settings.on_event:
+            return
+        try:
             self._settings.on_event(event)
+        except Exception:
+            log.exception("on_event failed at %r", event)
 
     def _here(self) -> Pilot:
         if self._pilot is None:
@@ -261,7 +275,7 @@ class Connection:
     @property
     def online(self) -> bool:
         """Whether a transport carries the session at this moment."""
-        return self.closed is None and self.session.seat is not None
+        return self._pilot is not None and self.closed is None and self.session.seat is not None
 
     @property
     def unacked(self) -> list[object]:
@@ -302,6 +316,10 @@ class Connection:
         if self._pilot:
             self.session.on_request(answerer)
         return answerer
+
+    def network_changed(self) -> None:
+        """Forget what was learned of the network, and try the best transport at once: for whoever hears of a change."""
+        self._here().network_changed()
 
     @property
     def resumed(self) -> Awaitable[None]:

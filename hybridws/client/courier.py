@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -165,7 +167,10 @@ class Courier:
             raise NetworkFault(str(error) or type(error).__name__) from None
 
         def cut(*, rest: bool) -> None:
-            del rest  # aiohttp's client knows one way to end a connection
+            # aiohttp's client knows one way to end a connection, and waits there for what nobody takes any more.
+            if not rest and (raw := ws.get_extra_info("socket")):
+                with suppress(OSError):  # it is gone already
+                    raw.shutdown(socket.SHUT_RDWR)
             task = asyncio.get_running_loop().create_task(ws.close())
             self._sockets.add(task)
             task.add_done_callback(self._sockets.discard)
