@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING, Any, Final
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import ClientError, HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_exceptions import HTTPException
 
-from hybridws.endpoints import serve
+from hybridws.endpoints import Lost, find, serve
 from hybridws.errors import Malformed, TooLarge, TooSlow
 from hybridws.exchange import Answer, Gone, Request
+from hybridws.framed import Framed, handshake
 from hybridws.options import Options
 from hybridws.server import Server
 from hybridws.sockets import WebSocket
@@ -20,6 +22,7 @@ from hybridws.sockets import WebSocket
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
+    from hybridws.exchange import Socket, Watcher
     from hybridws.session import Session
 
 SERVERS: Final = web.AppKey("hybridws", dict[str, Server])
@@ -58,8 +61,11 @@ def mount(
 
     async def respond(request: web.Request) -> web.StreamResponse:
         exchange = HttpExchange(request, server.options)
-        await serve(server, exchange)
-        return exchange.response
+        try:
+            await serve(find(server, exchange.request), exchange)
+        except Lost as lost:
+            lost.answer(exchange)
+        return await exchange.finish()
 
     async def stop(_app: web.Application) -> None:
         await server.close()
@@ -74,15 +80,34 @@ def mount(
 
 
 class HttpExchange:
-    """One request that aiohttp handles."""
+    """One request that aiohttp handles: what is said is kept until the handler's coroutine has written it."""
 
-    __slots__ = ("_options", "_web", "request", "response")
+    __slots__ = (
+        "_answer",
+        "_ended",
+        "_lost",
+        "_news",
+        "_options",
+        "_out",
+        "_socket",
+        "_web",
+        "request",
+        "response",
+        "watcher",
+    )
 
     def __init__(self, request: web.Request, options: Options) -> None:
         """Wrap a request; its body is not read yet."""
         tail = request.match_info.get("tail")
         self._web: Final = request
         self._options: Final = options
+        self._news: Final = asyncio.Event()
+        self._answer: Answer | None = None
+        self._out: Final[deque[bytes]] = deque()
+        self._ended = False
+        self._lost = False
+        self._socket: WebSocket | None = None
+        self.watcher: Watcher | None = None
         self.response: web.StreamResponse = web.Response()
         self.request: Final = Request(
             method=request.method,
@@ -99,7 +124,12 @@ class HttpExchange:
     def gone(self) -> bool:
         """Whether the client has left; aiohttp tells nobody, but takes the transport away."""
         transport = self._web.transport
-        return transport is None or transport.is_closing()
+        return self._lost or transport is None or transport.is_closing()
+
+    @property
+    def full(self) -> bool:
+        """Whether something that was said is not written yet."""
+        return self._answer is not None or bool(self._out)
 
     async def read(self, limit: int) -> bytes:
         """Read the body. Raises TooLarge over `limit` bytes, TooSlow, Malformed for a coded body, Gone."""
@@ -128,23 +158,81 @@ class HttpExchange:
             raise Gone from None
         return bytes(body)
 
-    async def answer(self, answer: Answer) -> None:
+    def answer(self, answer: Answer) -> None:
         """Send a whole response."""
+        self._answer = answer
+        self._news.set()
+
+    def start(self, headers: Mapping[str, str]) -> None:
+        """Begin a response of status 200 whose length is not known."""
+        self.response = web.StreamResponse(headers=headers)
+        if self._web.version < HttpVersion11:
+            self.response.force_close()  # without chunks only the connection's end tells where the body ends
+
+    def write(self, data: bytes) -> None:
+        """Write one chunk of it."""
+        self._out.append(data)
+        self._news.set()
+
+    def end(self) -> None:
+        """End the response that `start` began."""
+        self._ended = True
+        self._news.set()
+
+    async def finish(self) -> web.StreamResponse:
+        """Write what is said until the response is complete, and return it."""
+        try:
+            if self._socket:
+                await self._socket.run()
+            elif not isinstance(self.response, Upgraded):
+                await self._write()
+        except (ConnectionError, ClientError, asyncio.CancelledError) as error:
+            self._lost = True
+            if self.watcher:
+                self.watcher.gone()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        return self.response
+
+    async def _write(self) -> None:
+        prepared = False
+        while not (self._ended and not self._out):
+            await self._news.wait()
+            self._news.clear()
+            if self._lost:
+                return
+            if self._answer:
+                await self._write_whole(self._answer)
+                return
+            if not prepared:
+                prepared = True
+                await self.response.prepare(self._web)
+            while self._out:
+                await self.response.write(self._out[0])
+                self._out.popleft()
+            if self.watcher:
+                self.watcher.room()
+        if not self._lost:
+            await self.response.write_eof()
+
+    async def _write_whole(self, answer: Answer) -> None:
         response = web.Response(status=answer.status, body=answer.body or None, headers=answer.headers)
         if self.response.keep_alive is False:
             response.force_close()
         self.response = response
-        try:
-            await response.prepare(self._web)
-            await response.write_eof()
-        except (ConnectionError, ClientError):
-            raise Gone from None
+        await response.prepare(self._web)
+        await response.write_eof()
+        self._answer = None
+        if self.watcher:
+            self.watcher.room()
         if self._web.headers.get("Content-Encoding"):
             # aiohttp reads on, unpacks what nobody wants, and logs a traceback if that does not unpack.
             self._web.protocol.force_close()
 
     def abort(self) -> None:
-        """Cut the connection at once."""
+        """Cut the connection at once; nothing more is written."""
+        self._lost = True
+        self._news.set()
         if self._web.transport:
             self._web.transport.abort()
 
@@ -153,51 +241,27 @@ class HttpExchange:
         if self._web.transport:
             (self._web.transport.close if rest else self._web.transport.abort)()
 
-    async def start(self, headers: Mapping[str, str]) -> None:
-        """Begin a response of status 200 whose length is not known. Raises Gone."""
-        self.response = web.StreamResponse(headers=headers)
-        if self._web.version < HttpVersion11:
-            self.response.force_close()  # without chunks only the connection's end tells where the body ends
-        try:
-            await self.response.prepare(self._web)
-        except (ConnectionError, ClientError):
-            raise Gone from None
-
-    async def write(self, data: bytes) -> None:
-        """Write one chunk, and wait while the network takes no more. Raises Gone."""
-        try:
-            await self.response.write(data)
-        except (ConnectionError, ClientError):
-            raise Gone from None
-
-    async def end(self) -> None:
-        """End the response that `start` began."""
-        try:
-            await self.response.write_eof()
-        except (ConnectionError, ClientError):
-            raise Gone from None
-
-    async def upgrade(self) -> WebSocket:
+    async def upgrade(self) -> Socket:
         """Make this request a WebSocket. Raises Malformed when it does not ask for one in the right way."""
         options = self._options
-        header = self._web.headers.get("Sec-WebSocket-Protocol", "")
-        asked = [name for part in header.split(",") if (name := part.strip())]
-        chosen = next((name for name in options.subprotocols if name in asked), None)
-        if asked and chosen is None:
-            raise Malformed(
-                f"none of the subprotocols {', '.join(asked)[:200]} is spoken here, "
-                f"but {', '.join(options.subprotocols) or 'none at all'}"
+        headers, chosen = handshake(self.request, options.subprotocols)
+        if options.compress or not options.direct:
+            response = web.WebSocketResponse(
+                protocols=[chosen] if chosen else [],
+                autoping=False,
+                autoclose=False,
+                compress=options.compress,
+                max_msg_size=options.max_batch,
+                writer_limit=WRITER_LIMIT,
             )
-        response = web.WebSocketResponse(
-            protocols=[chosen] if chosen else [],
-            autoping=False,
-            autoclose=False,
-            compress=options.compress,
-            max_msg_size=options.max_batch,
-            writer_limit=WRITER_LIMIT,
-        )
-        if not response.can_prepare(self._web).ok:
-            raise Malformed("Not a valid websocket request")
+            await self._prepare(response)
+            self._socket = WebSocket(response, self._cut, chosen)
+            return self._socket
+        await self._prepare(Upgraded(status=101, headers=headers))
+        transport, early = _take_over(self._web)
+        return Framed(transport, options.max_batch, chosen, early)
+
+    async def _prepare(self, response: web.StreamResponse) -> None:
         try:
             await response.prepare(self._web)
         except HTTPException:
@@ -205,7 +269,43 @@ class HttpExchange:
         except (ConnectionError, ClientError):
             raise Gone from None
         self.response = response
-        return WebSocket(response, self._cut, chosen)
+
+
+class Upgraded(web.StreamResponse):
+    """The answer to a request whose connection is aiohttp's no more."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Write nothing: what follows on this connection is no HTTP."""
+
+
+class _Early:
+    """Stands in for a parser, to be given what has come behind a request that asked for an upgrade."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self.data += data
+        return False, b""
+
+    def feed_eof(self) -> None:
+        pass
+
+
+def _take_over(request: web.Request) -> tuple[asyncio.Transport, bytes]:
+    """Take a connection from aiohttp, whose handler then ends as if the client had left; and what has come early.
+
+    Raises Gone. All of it is public: where aiohttp keeps the transport, who gets what comes behind an upgrade, and how
+    asyncio tells a protocol that it has lost its connection.
+    """
+    protocol, transport = request.protocol, request.transport
+    if transport is None or transport.is_closing():
+        raise Gone
+    early = _Early()
+    protocol.set_parser(cast("Any", early))
+    protocol.transport = None
+    protocol.connection_lost(None)
+    return transport, early.data
 
 
 class Coded(Malformed):

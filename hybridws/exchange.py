@@ -46,47 +46,74 @@ class Gone(Exception):
     """The client of this request or connection has left."""
 
 
-class Left(Exception):
-    """The far side ended its WebSocket: with a close frame (`code`, `reason`), or without one (`code` 1006)."""
+class Listener(Protocol):
+    """Whoever a WebSocket tells what happens to it."""
 
-    def __init__(self, code: int, reason: str = "") -> None:
-        """Keep what the close frame said."""
-        super().__init__(code, reason)
-        self.code = code
-        self.reason = reason
+    def hear(self, data: str | bytes | None) -> None:
+        """Take what has come: a text or binary message, or None for a mere sign of life."""
+        ...
+
+    def left(self, code: int, reason: str) -> None:
+        """Learn that the connection has ended: with a close frame, or without one (1006). Nothing comes after it."""
+        ...
+
+    def room(self) -> None:
+        """Learn that the network takes more again."""
+        ...
 
 
 class Socket(Protocol):
-    """One WebSocket after its handshake."""
+    """One WebSocket after its handshake. Nothing here waits; pings are answered and closes are answered by itself."""
 
     subprotocol: str | None
+    listener: Listener
 
-    async def receive(self) -> str | bytes | None:
-        """Wait for the next frame: text, bytes, or None for a mere sign of life; pings are answered.
-
-        Raises Left, or Malformed and TooLarge when the connection has been closed for what it brought.
-        """
+    @property
+    def full(self) -> bool:
+        """Whether the network takes no more for now; what is sent all the same is kept."""
         ...
 
-    async def send(self, opcode: int, payload: bytes) -> None:
-        """Send one frame, and wait while the network takes no more. Raises Gone."""
+    def send(self, opcode: int, payload: bytes) -> None:
+        """Send one frame; it may leave with `flush` only."""
         ...
 
-    async def ping(self) -> None:
-        """Ask for a sign of life (RFC 6455 §5.5.2). Raises Gone."""
+    def flush(self) -> None:
+        """Let what was sent leave, in one piece."""
         ...
 
-    async def close(self, code: int, reason: str, patience: float) -> None:
-        """Do the closing handshake; cut the connection after `patience` seconds without an answer."""
+    def close(self, code: int, reason: str, patience: float) -> None:
+        """Begin the closing handshake; the connection is cut after `patience` seconds without an answer."""
         ...
 
     def abort(self) -> None:
         """Cut the connection at once."""
         ...
 
+    def pause(self) -> None:
+        """Hear nothing until `resume`."""
+        ...
+
+    def resume(self) -> None:
+        """Hear again."""
+        ...
+
+
+class Watcher(Protocol):
+    """Whoever writes into a response that goes on for a while."""
+
+    def room(self) -> None:
+        """Learn that the network takes more again."""
+        ...
+
+    def gone(self) -> None:
+        """Learn that the client has left."""
+        ...
+
 
 class Exchange(Protocol):
-    """One HTTP request under way."""
+    """One HTTP request under way. Writing never waits; what the network does not take at once is kept."""
+
+    watcher: Watcher | None
 
     @property
     def request(self) -> Request:
@@ -98,30 +125,35 @@ class Exchange(Protocol):
         """Whether the client has left."""
         ...
 
+    @property
+    def full(self) -> bool:
+        """Whether the network takes no more for now."""
+        ...
+
     async def read(self, limit: int) -> bytes:
         """Read the body. Raises TooLarge over `limit` bytes, TooSlow, Malformed for a coded body, Gone."""
         ...
 
-    async def answer(self, answer: Answer) -> None:
+    def answer(self, answer: Answer) -> None:
         """Send a whole response."""
+        ...
+
+    def start(self, headers: Mapping[str, str]) -> None:
+        """Begin a response of status 200 whose length is not known."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Write one chunk of it."""
+        ...
+
+    def end(self) -> None:
+        """End the response that `start` began."""
         ...
 
     def abort(self) -> None:
         """Cut the connection at once."""
         ...
 
-    async def start(self, headers: Mapping[str, str]) -> None:
-        """Begin a response of status 200 whose length is not known. Raises Gone."""
-        ...
-
-    async def write(self, data: bytes) -> None:
-        """Write one chunk, and wait while the network takes no more. Raises Gone."""
-        ...
-
-    async def end(self) -> None:
-        """End the response that `start` began."""
-        ...
-
     async def upgrade(self) -> Socket:
-        """Make this request a WebSocket. Raises Malformed when it does not ask for one in the right way."""
+        """Make this request a WebSocket that nobody listens to yet. Raises Malformed when it does not ask for one."""
         ...

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from hybridws.errors import Forbidden, NotAuthenticated
 from hybridws.options import ANY_ORIGIN, ANY_ORIGIN_WITH_CREDENTIALS, Admission, Options
+from hybridws.turn import become_task
 
 if TYPE_CHECKING:
     from hybridws.exchange import Request
@@ -134,6 +135,7 @@ class Gate:
         """
         if self._authenticate is None:
             return Admission(None)
+        await become_task()  # it may ask for the current task, which a request that need not wait has none of
         answer = await self._authenticate(request, auth)
         if answer is None or answer is False:
             raise NotAuthenticated("this client is not known here")

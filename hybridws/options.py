@@ -60,6 +60,9 @@ class Options:
     """WebSocket subprotocols in order of preference (RFC 6455 §1.9); exactly one is chosen."""
     compress: bool = False
     """permessage-deflate (RFC 7692): about 116 KiB a connection and 5 µs a message, so off unless wanted."""
+    direct: bool = True
+    """Read and write connections ourselves where that is safe; False leaves each to aiohttp, which takes far more time
+    and memory. (A WebSocket with `compress` is always aiohttp's.)"""
     jsessionid: bool | Callable[[Any], str] = False
     """Set the cookie JSESSIONID, for balancers that stick by it; a function gives its value for a request."""
     sockjs_url: str | None = None

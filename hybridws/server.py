@@ -16,6 +16,7 @@ from hybridws.errors import Draining, Refused, SessionClosed
 from hybridws.gate import Gate, new_id, new_key
 from hybridws.limits import Turnstile
 from hybridws.session import Session
+from hybridws.turn import Agenda
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -86,6 +87,9 @@ class Server:
         self._named: Final[dict[str, Session]] = {}
         self._kept: Final[dict[Session, str]] = {}  # all that still need a tick, ended ones too, with their names
         self._handlers: Final[set[asyncio.Task[None]]] = set()
+        self.agenda: Final = Agenda()
+        self.tasks: Final[set[asyncio.Task[None]]] = set()
+        """Requests that wait for something."""
         self._turnstile: Final = Turnstile(options)
         self._fresh: Final[dict[str, str]] = {}  # sessions that nobody has attached to, with their addresses
         self._graves: Final[dict[str, tuple[Closed, float]]] = {}  # how sessions ended, and until when it is remembered
@@ -143,7 +147,7 @@ class Server:
     ) -> Session:
         """Open a session and start its handler; `name` is what later requests will `find` it by (else its id)."""
         sid = new_id()
-        session = Session(sid, Link(codec, self.options), request, time.time, self._attend.add)
+        session = Session(sid, Link(codec, self.options), request, time.time, self._attend.add, self.agenda)
         if codec.numbered:
             session.key = new_key()
         if admission:

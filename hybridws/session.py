@@ -29,6 +29,7 @@ from hybridws.core.packets import (
 from hybridws.dock import Dock
 from hybridws.errors import BufferFull, SessionClosed, Stalled
 from hybridws.seat import Bell, Line
+from hybridws.turn import Agenda
 from hybridws.upkeep import Upkeep
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Session:
         "_upkeep",
         "_waiting",
         "admitted",
+        "agenda",
         "attend",
         "away",
         "bells",
@@ -97,15 +99,19 @@ class Session:
         "user",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - who it is, and what it shares with others
         self,
         sid: str,
         link: Link,
         request: exchange.Request,
         clock: Callable[[], float],
         attend: Callable[[Session], None] | None = None,
+        agenda: Agenda | None = None,
     ) -> None:
-        """Begin a session; `clock` tells the wall-clock time, for the record only; `attend` asks for an ack soon."""
+        """Begin a session; `clock` tells the wall-clock time, for the record only; `attend` asks for an ack soon.
+
+        Sessions that share an agenda share their calls and timers.
+        """
         self.id: Final = sid
         """A name for logs; it gives no access to the session."""
         self.key = ""
@@ -130,6 +136,7 @@ class Session:
         self.dock: Final = Dock(clock)
         self.handler: asyncio.Task[None] | None = None
         self.attend = attend
+        self.agenda: Final = agenda or Agenda()
         self.on_auth: Callable[[Session, Any], None] | None = None
         self.expires_at: float | None = None
         """When the client's credentials expire, in monotonic seconds."""
@@ -143,8 +150,8 @@ class Session:
         self._reader: asyncio.Task[Any] | None = None  # the task that iterates
         self._waiting = False  # somebody waits for a message right now
         self._line = Line()
-        self.bells: Final[list[Bell]] = []
-        """Rung at all news that somebody may wait for: room, words of ours without a seat, an attach, the end."""
+        self.bells: Final[list[Callable[[], None]]] = []
+        """Called at all news that somebody may wait for: room, words of ours without a seat, an attach, the end."""
         self._at_end: dict[Callable[[Session], None], None] = {}
         self._done: asyncio.Event | None = None
         self._calls: Calls | None = None
@@ -498,16 +505,16 @@ class Session:
     async def wait_for_inbox(self) -> None:
         """Wait until the application has taken so much that transports may read on, or the session has ended."""
         bell = Bell()
-        self.bells.append(bell)
+        self.bells.append(bell.ring)
         try:
             while self.crowded:
                 await bell.wait()
         finally:
-            self.bells.remove(bell)
+            self.bells.remove(bell.ring)
 
     def _ring_all(self) -> None:
-        for bell in self.bells:
-            bell.ring()
+        for ring in tuple(self.bells):
+            ring()
 
     @property
     def resumed(self) -> Awaitable[None]:
@@ -516,14 +523,14 @@ class Session:
 
     async def _wait_resumed(self) -> None:
         bell = Bell()
-        self.bells.append(bell)
+        self.bells.append(bell.ring)
         try:
             while self.dock.seat is None:
                 if self.closed:
                     raise self._closed_error()
                 await bell.wait()
         finally:
-            self.bells.remove(bell)
+            self.bells.remove(bell.ring)
 
     # ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

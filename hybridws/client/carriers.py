@@ -14,13 +14,13 @@ from hybridws.core.link import Lane, State
 from hybridws.core.packets import Attach, Position, Refuse
 from hybridws.core.streams import EventReader, PackReader
 from hybridws.errors import Malformed, TooLarge
-from hybridws.exchange import Gone, Left
 from hybridws.seat import Bell
 from hybridws.transports.websocket import KINDS, Carrier
 
 if TYPE_CHECKING:
     from hybridws.client.pilot import Pilot
     from hybridws.core.codec import Batch
+    from hybridws.sockets import WebSocket
 
 LEAST_PATIENCE: Final = 1.0
 """Seconds for which an answer is waited for at least, however fast the network was until now."""
@@ -278,10 +278,10 @@ async def websocket(pilot: Pilot, proof: float) -> tuple[int, str]:
             try:
                 attach = Attach(pilot.sid, pilot.key, pilot.next_n(), link.ackable, pilot.wishes())
                 begun = loop.time()
-                await socket.send(kind.opcode, link.codec.dumps(attach, link.options))
-                data = await socket.receive()
-                while data is None:
-                    data = await socket.receive()
+                socket.send(kind.opcode, link.codec.dumps(attach, link.options))
+                first = socket.listener = First(socket)
+                socket.resume()
+                data = await first.answer
                 codec, answer = (JSON, data.encode()) if isinstance(data, str) else (link.codec, data)
                 batch = believe(200, answer, codec, link.options)
                 pilot.info.measured(loop.time() - begun)
@@ -290,9 +290,38 @@ async def websocket(pilot: Pilot, proof: float) -> tuple[int, str]:
                 raise
     except TimeoutError:
         raise NetworkFault(f"not answered within {proof:g} s") from None
-    except (Left, Gone, Malformed, TooLarge) as error:
+    except (Malformed, TooLarge) as error:
         raise NetworkFault(f"closed before it was answered: {error}") from None
     carrier = Carrier(socket, pilot.session, kind, trial=False)
     pilot.carried("websocket")
-    await carrier.run(batch)
+    over = asyncio.Event()
+    carrier.at_end = over.set
+    carrier.begin(batch)
+    try:
+        await over.wait()
+    finally:
+        carrier.seat.cut("the client was closed")  # changes nothing where the seat is over
     return carrier.ended
+
+
+class First:
+    """Waits for the first frame that a WebSocket brings; what comes after it waits until a carrier listens."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        """Listen to it."""
+        self._socket = socket
+        self.answer: Final[asyncio.Future[str | bytes]] = asyncio.get_running_loop().create_future()
+
+    def hear(self, data: str | bytes | None) -> None:
+        """Take the first frame."""
+        if data is not None and not self.answer.done():
+            self._socket.pause()
+            self.answer.set_result(data)
+
+    def left(self, code: int, reason: str) -> None:
+        """Fail: nothing will come."""
+        if not self.answer.done():
+            self.answer.set_exception(NetworkFault(f"closed before it was answered, with {code} {reason}".rstrip()))
+
+    def room(self) -> None:
+        """Do nothing: little is said here."""

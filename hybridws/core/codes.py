@@ -6,9 +6,11 @@ from typing import Final
 
 NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
+PROTOCOL_ERROR: Final = 1002
 INTERRUPTED: Final = 1002  # SockJS: the connection broke and what was on it may be lost
 NO_STATUS: Final = 1005
 ABNORMAL: Final = 1006
+INVALID_TEXT: Final = 1007
 TOO_BIG: Final = 1009
 HANDLER_FAILED: Final = 1011
 RESTARTING: Final = 1012

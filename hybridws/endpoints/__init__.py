@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from hybridws.endpoints import assets, native, routes, sockjs
+from hybridws.endpoints.routes import Lost, Missing, serve
+
+__all__ = ("ROUTES", "Lost", "Missing", "find", "serve")
 
 if TYPE_CHECKING:
-    from hybridws.exchange import Exchange
+    from hybridws.endpoints.routes import Found
+    from hybridws.exchange import Request
     from hybridws.server import Server
 
 ROUTES: Final = native.ROUTES + assets.ROUTES + sockjs.ROUTES
 
 
-async def serve(server: Server, exchange: Exchange) -> None:
-    """Answer one request to an address below the mount's prefix."""
-    await routes.serve(ROUTES, server, exchange)
+def find(server: Server, request: Request) -> Found:
+    """Find where a request to an address below the mount's prefix belongs. Raises Lost."""
+    return routes.find(ROUTES, server, request)

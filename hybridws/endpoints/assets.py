@@ -64,11 +64,11 @@ async def _serve(visit: Visit) -> None:
     etag = f'"{copy.digest[:32]}{"-gzip" if packs else ""}"'  # RFC 9110 §8.8.3.3: one for each coding
     headers = {**(KEEP if mark else ASK), **VARYING, "ETag": etag}
     if etag in visit.request.headers.get("If-None-Match", ""):
-        await visit.answer(304, b"", headers)
+        visit.answer(304, b"", headers)
         return
     coding = {"Content-Encoding": "gzip"} if packs else {}
     content_type = MAP if ending.endswith("map") else SCRIPT
-    await visit.answer(200, copy.packed if packs else copy.plain, headers, coding, content_type)
+    visit.answer(200, copy.packed if packs else copy.plain, headers, coding, content_type)
 
 
 ROUTES: Final = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import json
@@ -10,19 +9,17 @@ import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from hybridws.core import codes
-from hybridws.core.codec import JSON, MSGPACK, Batch, Codec
+from hybridws.core.codec import JSON, MSGPACK, TEXT, Batch, Codec
 from hybridws.core.link import State
 from hybridws.core.packets import Ack, Attach, Auth, Heartbeat, Hello, Open, Position, Refuse
 from hybridws.endpoints.routes import NO_SNIFFING, Missing, Route, Visit, at
 from hybridws.errors import Forbidden, Malformed, NoSession, Refused, TooLarge, TooSlow
-from hybridws.exchange import Gone, Left
 from hybridws.gate import Risk, is_foreign
-from hybridws.seat import Bell
-from hybridws.transports.downlinks import EVENTS, STREAMS, Manner, Pump, Response
+from hybridws.transports.downlinks import EVENTS, STREAMS, Downlink, Manner, Pump, Response
 from hybridws.transports.websocket import KINDS, Carrier
+from hybridws.turn import become_task, begin
 
 if TYPE_CHECKING:
-    from hybridws.core.link import Lane
     from hybridws.exchange import Request, Socket
     from hybridws.options import Options
     from hybridws.server import Server
@@ -111,7 +108,7 @@ async def _make(visit: Visit, greeting: Greeting) -> tuple[Session, bool]:
         server.remember_nonce(greeting.nonce, session)
     if admission.expires is not None:
         session.say(Auth({"expires": admission.expires}))
-    await asyncio.sleep(0)  # the handler runs to its first wait: what came with the hello finds it ready
+    await become_task()  # the handler runs to its first wait: what came with the hello finds it ready
     return session, True
 
 
@@ -151,25 +148,46 @@ async def _open(visit: Visit) -> None:
         if new:  # nobody would ever learn of it
             session.abort(fault.code, fault.reason)
         raise
-    bell = Bell()
-    lane = link.lane()
-    await _wait(bell, session, lane, options.open_linger)
-    frame = link.pending(lane, options.max_batch)[0]
-    head = JSON.dumps(_open_packet(session, options), options)
-    await visit.answer(200, head + b"\n" + frame.payload, NO_STORE, TYPES[link.codec.name])
+    Welcome(visit, session).begin(options.open_linger)
 
 
-async def _wait(bell: Bell, session: Session, lane: Lane, patience: float) -> None:
-    """Wait until there is something to say, or the time is over, or the session."""
-    session.bells.append(bell)
-    try:
-        async with asyncio.timeout(patience):
-            while not session.link.has_more(lane) and session.closed is None:
-                await bell.wait()
-    except TimeoutError:
-        pass
-    finally:
-        session.bells.remove(bell)
+class Welcome:
+    """The answer to an open: given as soon as the application says something, its time is over, or the session."""
+
+    __slots__ = ("_due", "_lane", "_session", "_slot", "_visit")
+
+    def __init__(self, visit: Visit, session: Session) -> None:
+        """Prepare the answer."""
+        self._visit = visit
+        self._session = session
+        self._lane = session.link.lane()
+        self._due = False
+        self._slot = 0
+
+    def begin(self, patience: float) -> None:
+        """Answer within `patience` seconds."""
+        self._slot = self._session.agenda.later(patience, self._answer)
+        self._session.bells.append(self._wake)
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self._due:
+            self._due = True
+            self._session.agenda.soon(self._look)
+
+    def _look(self) -> None:
+        self._due = False
+        if self._slot and (self._session.link.has_more(self._lane) or self._session.closed):
+            self._session.agenda.drop(self._slot, self._answer)
+            self._answer()
+
+    def _answer(self) -> None:
+        self._slot = 0
+        self._session.bells.remove(self._wake)
+        link = self._session.link
+        frame = link.pending(self._lane, link.options.max_batch)[0]
+        head = JSON.dumps(_open_packet(self._session, link.options), link.options)
+        self._visit.answer(200, head + b"\n" + frame.payload, NO_STORE, TYPES[link.codec.name])
 
 
 # ── attaching ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -284,44 +302,85 @@ async def _poll(visit: Visit) -> None:
     if any(isinstance(packet, Heartbeat) for packet in news):
         patience = 0.0
     _move_in(visit, session, attach, batch)
-    pump = Pump(visit.exchange, session, "poll")
-    seat, codec = pump.seat, session.link.codec
-    # Every answer acks; one is due before its time only when much more has come than stands here.
-    seat.lane.owes, seat.lane.acked, seat.lane.acked_bytes = False, session.link.ackable, session.link.came
-    try:
-        try:
-            async with asyncio.timeout(patience):
-                while not (seat.over or seat.has_more or seat.lane.owes or session.link.state is State.CLOSED):
-                    await pump.bell.wait()
-        except TimeoutError:
-            pass
+    Poll(visit, session).begin(patience)
+
+
+class Poll:
+    """A poll that is held until there is something to say, its time is over, or another transport has the seat."""
+
+    __slots__ = ("_due", "_seat", "_session", "_slot", "_visit")
+
+    def __init__(self, visit: Visit, session: Session) -> None:
+        """Take the seat."""
+        self._visit = visit
+        self._session = session
+        self._due = False
+        self._slot = 0
+        self._seat = seat = session.attach("poll", self._wake)
+        seat.probe = self._is_gone
+        # Every answer acks; one is due before its time only when much more has come than stands here.
+        seat.lane.owes, seat.lane.acked, seat.lane.acked_bytes = False, session.link.ackable, session.link.came
+        visit.exchange.watcher = self
+
+    def begin(self, patience: float) -> None:
+        """Answer within `patience` seconds."""
+        self._slot = self._session.agenda.later(patience, self._answer)
+        self._wake()
+
+    def _is_gone(self) -> bool:
+        return self._visit.exchange.gone
+
+    def _wake(self) -> None:
+        if self._slot and not self._due:
+            self._due = True
+            self._session.agenda.soon(self._look)
+
+    def room(self) -> None:
+        """Do nothing: a poll is answered in one piece."""
+
+    def gone(self) -> None:
+        """Give the seat up: the client has left."""
+        self._forget()
+        self._visit.exchange.abort()
+        self._seat.cut("the client has gone")
+
+    def _forget(self) -> None:
+        self._session.agenda.drop(self._slot, self._answer)
+        self._slot = 0
+        self._visit.exchange.watcher = None
+
+    def _look(self) -> None:
+        """Answer if there is a reason to."""
+        self._due = False
+        seat = self._seat
+        if self._slot and (seat.over or seat.has_more or seat.lane.owes or self._session.link.state is State.CLOSED):
+            self._answer()
+
+    def _answer(self) -> None:
+        visit, seat, link = self._visit, self._seat, self._session.link
         if visit.exchange.gone:
+            self.gone()
             return
+        self._forget()
         if seat.over and seat.verdict[0] in codes.ABRUPT:
-            raise _ended(*seat.verdict)
+            visit.refuse(_ended(*seat.verdict))
+            return
         seat.lane.owes = True
-        frames = seat.pending(options.max_batch)
+        frames = seat.pending(link.options.max_batch)
         for frame in frames:
             seat.wrote(frame)
-        payload = frames[0].payload if frames else codec.dumps(Ack(session.link.ackable), options)
-        await visit.answer(200, payload, NO_STORE, TYPES[codec.name])
+        payload = frames[0].payload if frames else link.codec.dumps(Ack(link.ackable), link.options)
+        visit.answer(200, payload, NO_STORE, TYPES[link.codec.name])
         seat.delivered()
         seat.leave("answered")
-    except Gone:
-        seat.cut("the connection broke")
-    finally:
-        seat.cut("the client has gone")
 
 
 async def _stream(visit: Visit) -> None:
     session, attach, batch = await _arrive(visit)
     _move_in(visit, session, attach, batch)
-    pump = Pump(visit.exchange, session, "stream")
     options = visit.server.options
-    pump.seat.wish = _wish(attach, "heartbeat", options.min_heartbeat, options.heartbeat)
-    headers = {**NO_STORE, **NO_SNIFFING, **visit.cors}
-    await _flow(
-        pump, session, Response(visit.exchange, STREAMS[session.link.codec.name], headers, options.stream_limit)
+    _flow(visit, session, STREAMS[session.link.codec.name]).seat.wish = _wish(
+        attach, "heartbeat", options.min_heartbeat, options.heartbeat
     )
 
 
@@ -339,25 +398,23 @@ async def _events(visit: Visit) -> None:
     attach = Attach(session.id, visit.request.query.get("key", ""), session.dock.n + 1, int(seen), {})
     await _prove(visit, session, attach)
     _move_in(visit, session, attach, [])
-    headers = {**NO_STORE, **NO_SNIFFING, **visit.cors}
-    pump = Pump(visit.exchange, session, "events")
-    await _flow(pump, session, Response(visit.exchange, EVENTS, headers, options.stream_limit))
+    _flow(visit, session, EVENTS)
 
 
-async def _flow(pump: Pump, session: Session, response: Response) -> None:
-    """Run a stream for `stream_age` at most; its first two batches are written apart (§3)."""
+def _flow(visit: Visit, session: Session, row: Downlink) -> Pump:
+    """Begin a stream, for `stream_age` at most; its first two batches are written apart (§3)."""
     options, codec = session.link.options, session.link.codec
-    heartbeat = codec.dumps(Heartbeat(), options)
+    response = Response(visit.exchange, row, {**NO_STORE, **NO_SNIFFING, **visit.cors}, options.stream_limit)
 
     def refuse(code: int, reason: str) -> bytes:
         return codec.dumps(Refuse(code, reason, {}), options)
 
+    manner = Manner(codec.dumps(Heartbeat(), options), answered=True, refuse=refuse)
+    pump = Pump(visit.exchange, session, row.name, response, manner)
     pump.seat.lane.on_trial = True  # so that the first batch is the ack alone
-    try:
-        async with asyncio.timeout(options.stream_age):
-            await pump.run(response, Manner(heartbeat, answered=True, refuse=refuse))
-    except TimeoutError:
-        await response.end()
+    session.agenda.later(options.stream_age, pump.expire)
+    pump.begin()
+    return pump
 
 
 async def _send(visit: Visit) -> None:
@@ -370,7 +427,7 @@ async def _send(visit: Visit) -> None:
     seat = session.seat
     written = max(seat.lane.written if seat else link.outbox.confirmed, link.outbox.confirmed)
     words = [link.codec.dumps(Ack(link.ackable), options), link.codec.dumps(Position(written + 1), options)]
-    await visit.answer(200, link.codec.frames(words)[0].payload, NO_STORE, TYPES[link.codec.name])
+    visit.answer(200, link.codec.frames(words)[0].payload, NO_STORE, TYPES[link.codec.name])
 
 
 # ── WebSocket ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -381,62 +438,79 @@ async def _websocket(visit: Visit) -> None:
         socket = await visit.exchange.upgrade()
     except Malformed as fault:
         raise UpgradeRequired(fault.reason) from None
-    options = visit.server.options
-    try:
-        session, attach, batch = await _first_frame(visit, socket)
-    except Refused as fault:
-        try:
-            await socket.send(0x1, refuse_in_packet(fault)[0])
-            closing = asyncio.get_running_loop().create_task(_drain(socket))
-            await socket.close(fault.code, codes.shorten(fault.reason), options.close_timeout)
-            await closing
-        except (Gone, Left):
-            socket.abort()
-        return
-    except (Left, Gone):
-        return
-    visit.server.settle(session)
-    carrier = Carrier(socket, session, KINDS[session.link.codec.name], trial=True)
-    carrier.seat.wish = _wish(attach, "heartbeat", options.min_heartbeat, options.heartbeat)
-    await carrier.run(batch)
+    Newcomer(visit, socket).begin()
 
 
-async def _drain(socket: Socket) -> None:
-    """Read until the far side has closed too."""
-    while True:
+class Newcomer:
+    """A WebSocket that has not said yet what it is for: an attach, or a hello, which counts as attach 1."""
+
+    __slots__ = ("_slot", "_socket", "_visit")
+
+    def __init__(self, visit: Visit, socket: Socket) -> None:
+        """Listen to it."""
+        self._visit = visit
+        self._socket = socket
+        self._slot = 0
+        socket.listener = self
+
+    def begin(self) -> None:
+        """Wait for the first frame, for `first_frame` seconds."""
+        self._slot = self._visit.server.agenda.later(self._visit.server.options.first_frame, self._expire)
+        self._socket.resume()
+
+    def _expire(self) -> None:
+        self._refuse(TooSlow(f"no first frame within {self._visit.server.options.first_frame:g} s"))
+
+    def left(self, _code: int, _reason: str) -> None:
+        """Do nothing: it has left before it was anybody."""
+        self._visit.server.agenda.drop(self._slot, self._expire)
+
+    def room(self) -> None:
+        """Do nothing: little is said here."""
+
+    def hear(self, data: str | bytes | None) -> None:
+        """Take the first frame, and let a carrier go on; what comes after it waits until then."""
+        if data is not None:
+            self._visit.server.agenda.drop(self._slot, self._expire)
+            self._socket.pause()
+            begin(self._attach(data), self._visit.server.tasks)
+
+    async def _attach(self, data: str | bytes) -> None:
+        options = self._visit.server.options
         try:
-            await socket.receive()
-        except (Left, Refused):
+            session, attach, batch = await self._read(data)
+        except Refused as fault:
+            self._refuse(fault)
             return
+        self._visit.server.settle(session)
+        carrier = Carrier(self._socket, session, KINDS[session.link.codec.name], trial=True)
+        carrier.seat.wish = _wish(attach, "heartbeat", options.min_heartbeat, options.heartbeat)
+        carrier.begin(batch)
 
+    async def _read(self, data: str | bytes) -> tuple[Session, Attach, Batch]:
+        """Read what the first frame says. Raises Refused."""
+        visit, options = self._visit, self._visit.server.options
+        batch = (JSON if isinstance(data, str) else MSGPACK).loads(data, options)
+        first = batch[0][0] if batch else None
+        if isinstance(first, Hello) and isinstance(data, str):
+            session, _ = await _make(visit, _greeting(first))
+            self._socket.send(TEXT, JSON.dumps(_open_packet(session, options), options))
+            attach = Attach(session.id, session.key, 1, 0, {})
+        elif isinstance(first, Attach):
+            attach = first
+            session = _find(visit.server, attach.sid)
+            await _prove(visit, session, attach)
+            if attach.n == 0:
+                raise Malformed("attaches count from 1")
+        else:
+            raise Malformed('the first frame is ["@", ...] or ["i", ...]')
+        session.link.confirm(attach.ack)
+        session.dock.number(attach.n)
+        return session, attach, batch[1:]
 
-async def _first_frame(visit: Visit, socket: Socket) -> tuple[Session, Attach, Batch]:
-    """Read what a WebSocket is for: an attach, or a hello, which counts as attach 1."""
-    options = visit.server.options
-    try:
-        async with asyncio.timeout(options.first_frame):
-            data = await socket.receive()
-            while data is None:
-                data = await socket.receive()
-    except TimeoutError:
-        raise TooSlow(f"no first frame within {options.first_frame:g} s") from None
-    batch = (JSON if isinstance(data, str) else MSGPACK).loads(data, options)
-    first = batch[0][0] if batch else None
-    if isinstance(first, Hello) and isinstance(data, str):
-        session, _ = await _make(visit, _greeting(first))
-        await socket.send(0x1, JSON.dumps(_open_packet(session, options), options))
-        attach = Attach(session.id, session.key, 1, 0, {})
-    elif isinstance(first, Attach):
-        attach = first
-        session = _find(visit.server, attach.sid)
-        await _prove(visit, session, attach)
-        if attach.n == 0:
-            raise Malformed("attaches count from 1")
-    else:
-        raise Malformed('the first frame is ["@", ...] or ["i", ...]')
-    session.link.confirm(attach.ack)
-    session.dock.number(attach.n)
-    return session, attach, batch[1:]
+    def _refuse(self, fault: Refused) -> None:
+        self._socket.send(TEXT, refuse_in_packet(fault)[0])
+        self._socket.close(fault.code, codes.shorten(fault.reason), self._visit.server.options.close_timeout)
 
 
 # ── the table ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from hybridws.errors import Malformed, Refused
+from hybridws.errors import Refused
 from hybridws.exchange import Answer, Gone
 from hybridws.gate import Risk
 
@@ -29,39 +28,18 @@ class Missing(Refused):
     status = 404
 
 
-class WrongMethod(Exception):
+class WrongMethod(Refused):
     """The address takes other methods."""
+
+    status = 405
 
     def __init__(self, allowed: Collection[str]) -> None:
         """Keep the methods that it does take."""
-        super().__init__()
+        super().__init__(f"this address takes {', '.join(allowed)}")
         self.allowed = allowed
 
 
-class Visit(NamedTuple):
-    """One request to one of our addresses."""
-
-    server: Server
-    exchange: Exchange
-    names: dict[str, str]
-    """The parts of the path that have names."""
-    cors: dict[str, str]
-    """The headers that tell the browser who may read the answer."""
-
-    @property
-    def request(self) -> Request:
-        """The request."""
-        return self.exchange.request
-
-    async def answer(self, status: int, body: bytes = b"", *headers: dict[str, str]) -> None:
-        """Answer with a whole response. Raises Gone."""
-        whole = {**NO_SNIFFING, **self.cors}
-        for some in headers:
-            whole.update(some)
-        await self.exchange.answer(Answer(status, body, whole))
-
-
-Endpoint = Callable[[Visit], Coroutine[Any, Any, None]]
+Endpoint = Callable[["Visit"], Coroutine[Any, Any, None]]
 Refusal = Callable[[Refused], tuple[bytes, dict[str, str]]]
 
 
@@ -89,42 +67,104 @@ def at(path: str) -> re.Pattern[str]:
     return re.compile(path + r"/?")
 
 
-async def serve(routes: Iterable[Route], server: Server, exchange: Exchange) -> None:
-    """Answer one request to an address below the mount's prefix."""
+class Visit(NamedTuple):
+    """One request to one of our addresses."""
+
+    server: Server
+    exchange: Exchange
+    route: Route
+    names: dict[str, str]
+    """The parts of the path that have names."""
+    cors: dict[str, str]
+    """The headers that tell the browser who may read the answer."""
+
+    @property
+    def request(self) -> Request:
+        """The request."""
+        return self.exchange.request
+
+    def answer(self, status: int, body: bytes = b"", *headers: dict[str, str]) -> None:
+        """Answer with a whole response."""
+        whole = {**NO_SNIFFING, **self.cors}
+        for some in headers:
+            whole.update(some)
+        self.exchange.answer(Answer(status, body, whole))
+
+    def refuse(self, fault: Refused) -> None:
+        """Answer with what was wrong."""
+        _refuse(self.exchange, self.route.refuse, fault, self.cors)
+
+
+class Found(NamedTuple):
+    """Where a request belongs; the same for each request with the same head."""
+
+    server: Server
+    route: Route
+    endpoint: Endpoint
+    names: dict[str, str]
+    cors: dict[str, str]
+
+
+def find(routes: Iterable[Route], server: Server, request: Request) -> Found:
+    """Find where a request to an address below the mount's prefix belongs.
+
+    Raises Lost: Missing, WrongMethod or Forbidden, with what is known of how to say so.
+    """
     cors = VARYING
     refuse: Refusal = refuse_in_text
     try:
-        route, names = _find(routes, server, exchange.request)
+        route, names = _row(routes, server, request)
         refuse = route.refuse
-        endpoint = route.methods.get(exchange.request.method)
-        admitted = server.gate.admit(exchange.request, route.risk if endpoint else Risk.READS)
+        endpoint = route.methods.get(request.method)
+        admitted = server.gate.admit(request, route.risk if endpoint else Risk.READS)
         if route.cors:
             cors = admitted
         if endpoint is None:
-            raise WrongMethod(route.methods)  # noqa: TRY301 - it needs what was found so far
-        await endpoint(Visit(server, exchange, names, cors))
+            raise WrongMethod(route.methods)
     except Refused as fault:
-        body, headers = refuse(fault)
-        headers = {**headers, **fault.headers, **NO_SNIFFING, **cors, "Cache-Control": "no-store, no-transform"}
-        if retry := fault.details.get("retry"):
-            headers["Retry-After"] = str(retry)
-        await _try_to_answer(exchange, Answer(fault.status, body, headers))
-    except WrongMethod as wrong:
-        allowed = ", ".join(wrong.allowed)
-        body, headers = (b"", {}) if refuse is refuse_in_text else refuse(Malformed(f"this address takes {allowed}"))
-        headers = {**headers, "Allow": allowed, **NO_SNIFFING, **cors, "Cache-Control": "no-store, no-transform"}
-        await _try_to_answer(exchange, Answer(405, body, headers))
+        raise Lost(fault, refuse, cors) from None
+    return Found(server, route, endpoint, names, cors)
+
+
+class Lost(Exception):
+    """A request belongs nowhere, or may not go there."""
+
+    def __init__(self, fault: Refused, refuse: Refusal, cors: dict[str, str]) -> None:
+        """Keep why, and how to say it."""
+        super().__init__(fault)
+        self.fault = fault
+        self._refuse = refuse
+        self._cors = cors
+
+    def answer(self, exchange: Exchange) -> None:
+        """Answer the request with it."""
+        _refuse(exchange, self._refuse, self.fault, self._cors)
+
+
+async def serve(found: Found, exchange: Exchange) -> None:
+    """Deal with a request; what it leaves open (a parked poll, a stream) goes on by itself."""
+    visit = Visit(found.server, exchange, found.route, found.names, found.cors)
+    try:
+        await found.endpoint(visit)
+    except Refused as fault:
+        visit.refuse(fault)
     except Gone:
-        pass  # nobody is left to be answered
+        exchange.abort()  # nobody is left to be answered
 
 
-async def _try_to_answer(exchange: Exchange, answer: Answer) -> None:
-    with suppress(Gone):
-        await exchange.answer(answer)
+def _refuse(exchange: Exchange, refuse: Refusal, fault: Refused, cors: dict[str, str]) -> None:
+    wordless = isinstance(fault, WrongMethod) and refuse is refuse_in_text
+    body, headers = (b"", {}) if wordless else refuse(fault)
+    headers = {**headers, **fault.headers, **NO_SNIFFING, **cors, "Cache-Control": "no-store, no-transform"}
+    if isinstance(fault, WrongMethod):
+        headers["Allow"] = ", ".join(fault.allowed)
+    if retry := fault.details.get("retry"):
+        headers["Retry-After"] = str(retry)
+    exchange.answer(Answer(fault.status, body, headers))
 
 
-def _find(routes: Iterable[Route], server: Server, request: Request) -> tuple[Route, dict[str, str]]:
-    """Find the address in the table. Raises Missing or WrongMethod."""
+def _row(routes: Iterable[Route], server: Server, request: Request) -> tuple[Route, dict[str, str]]:
+    """Find the address in the table. Raises Missing."""
     options = server.options
     for route in routes:
         if found := route.path.fullmatch(request.tail):

@@ -64,7 +64,7 @@ class Fault(Refused):
 
 
 async def _greet(visit: Visit) -> None:
-    await visit.answer(200, b"Welcome to SockJS!\n", PLAIN)
+    visit.answer(200, b"Welcome to SockJS!\n", PLAIN)
 
 
 async def _info(visit: Visit) -> None:
@@ -75,7 +75,7 @@ async def _info(visit: Visit) -> None:
         "cookie_needed": bool(options.jsessionid),
         "entropy": secrets.randbits(32),
     }
-    await visit.answer(200, json.dumps(info).encode(), {"Content-Type": "application/json; charset=UTF-8"}, NOT_CACHED)
+    visit.answer(200, json.dumps(info).encode(), {"Content-Type": "application/json; charset=UTF-8"}, NOT_CACHED)
 
 
 async def _iframe(visit: Visit) -> None:
@@ -83,20 +83,20 @@ async def _iframe(visit: Visit) -> None:
     page = _IFRAME.format(html.escape(visit.server.options.sockjs_url or f"{path}/sockjs.min.js")).encode()
     ancestors = visit.server.gate.ancestors()
     policy = {"Content-Security-Policy": f"frame-ancestors {ancestors}"} if ancestors else {}
-    await _cacheable(visit, page, "text/html; charset=UTF-8", policy)
+    _cacheable(visit, page, "text/html; charset=UTF-8", policy)
 
 
 async def _client(visit: Visit) -> None:
-    await _cacheable(visit, assets.find(CLIENT).read_bytes(), "application/javascript; charset=UTF-8", {})
+    _cacheable(visit, assets.find(CLIENT).read_bytes(), "application/javascript; charset=UTF-8", {})
 
 
-async def _cacheable(visit: Visit, body: bytes, content_type: str, extra: dict[str, str]) -> None:
+def _cacheable(visit: Visit, body: bytes, content_type: str, extra: dict[str, str]) -> None:
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     headers = {**CACHED, "ETag": etag, **extra}
     if etag in visit.request.headers.get("If-None-Match", ""):
-        await visit.answer(304, b"", headers)
+        visit.answer(304, b"", headers)
     else:
-        await visit.answer(200, body, headers, {"Content-Type": content_type})
+        visit.answer(200, body, headers, {"Content-Type": content_type})
 
 
 def _preflight(method: str) -> Endpoint:
@@ -106,7 +106,7 @@ def _preflight(method: str) -> Endpoint:
         asked = visit.request.headers.get("Access-Control-Request-Headers")
         headers = {"Access-Control-Allow-Headers": asked} if asked else {}
         headers["Access-Control-Allow-Methods"] = f"OPTIONS, {method}"
-        await visit.answer(204, b"", CACHED, ALLOWED_FOR, headers)
+        visit.answer(204, b"", CACHED, ALLOWED_FOR, headers)
 
     return preflight
 
@@ -147,10 +147,10 @@ async def _receive(visit: Visit) -> None:
         session = await _session(visit)
     if session.seat is None:
         visit.server.settle(session)
-        await Pump(visit.exchange, session, row.name).run(response, SOCKJS_MANNER)
+        Pump(visit.exchange, session, row.name, response, SOCKJS_MANNER).begin()
     else:
         word = session.link.said or Close(codes.ANOTHER_CONNECTION, "Another connection still open")
-        await say_once(response, SOCKJS.dumps(word, visit.server.options))
+        say_once(response, SOCKJS.dumps(word, visit.server.options))
 
 
 async def _session(visit: Visit) -> Session:
@@ -180,7 +180,7 @@ def _check_owner(session: Session, request: Request) -> None:
 async def _send(visit: Visit) -> None:
     session, body = await _body(visit)
     await _take(visit, session, body)
-    await visit.answer(204, b"", PLAIN, NOT_CACHED, _cookie(visit))
+    visit.answer(204, b"", PLAIN, NOT_CACHED, _cookie(visit))
 
 
 async def _send_form(visit: Visit) -> None:
@@ -193,7 +193,7 @@ async def _send_form(visit: Visit) -> None:
             raise Fault(PAYLOAD_EXPECTED) from None
         body = fields.get("d", [""])[0].encode()
     await _take(visit, session, body)
-    await visit.answer(200, b"ok", PLAIN, NOT_CACHED, _cookie(visit))
+    visit.answer(200, b"ok", PLAIN, NOT_CACHED, _cookie(visit))
 
 
 async def _body(visit: Visit) -> tuple[Session, bytes]:
@@ -237,7 +237,7 @@ async def _websocket(visit: Visit) -> None:
     admission = await visit.server.admit(visit.request)
     socket = await visit.exchange.upgrade()
     if visit.server.draining:  # it began while the handshake was under way
-        await socket.close(codes.RESTARTING, "the server is restarting", visit.server.options.close_timeout)
+        socket.close(codes.RESTARTING, "the server is restarting", visit.server.options.close_timeout)
         return
     kind = KINDS["sockjs" if visit.names else "raw"]
     session = visit.server.open(kind.codec, visit.request, admission)
@@ -245,7 +245,7 @@ async def _websocket(visit: Visit) -> None:
     if kind.codec is SOCKJS:
         session.link.send(Open({}))
     visit.server.settle(session)
-    await Carrier(socket, session, kind, trial=False).run()
+    Carrier(socket, session, kind, trial=False).begin()
 
 
 # ── the table ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,8 +8,7 @@ from urllib.parse import quote_from_bytes
 
 from hybridws.core import codes
 from hybridws.core.sockjs import HEARTBEAT
-from hybridws.exchange import Answer, Exchange, Gone
-from hybridws.seat import Bell
+from hybridws.exchange import Answer, Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -133,39 +132,39 @@ class Response:
         self._limit = limit
         self.sent = 0
 
-    async def begin(self) -> None:
-        """Send the head of a stream. Raises Gone."""
+    def begin(self) -> None:
+        """Send the head of a stream."""
         if self._row.prelude:
-            await self._exchange.start({**self._headers, **UNBUFFERED})
-            await self._exchange.write(self._row.prelude(self._callback))
+            self._exchange.start({**self._headers, **UNBUFFERED})
+            self._exchange.write(self._row.prelude(self._callback))
 
-    async def say(self, payload: bytes, count: int = 0) -> None:
-        """Write one frame; `count` is how many packets the client then has had in all. Raises Gone."""
+    def say(self, payload: bytes, count: int = 0) -> None:
+        """Write one frame; `count` is how many packets the client then has had in all."""
         data = self._row.wrap(payload, self._callback or str(count))
         self.sent += len(data)
         if self._row.prelude:
-            await self._exchange.write(data)
+            self._exchange.write(data)
         else:
-            await self._exchange.answer(Answer(200, data, self._headers))
+            self._exchange.answer(Answer(200, data, self._headers))
 
     @property
     def full(self) -> bool:
         """Whether nothing more fits: a poll holds one frame, a stream `limit` bytes."""
         return self.sent >= (self._limit if self._row.prelude else 1)
 
-    async def end(self) -> None:
-        """End the answer. Raises Gone."""
+    def end(self) -> None:
+        """End the answer."""
         if self._row.prelude:
-            await self._exchange.end()
+            self._exchange.end()
         elif not self.sent:
-            await self._exchange.answer(Answer(204, b"", self._headers))
+            self._exchange.answer(Answer(204, b"", self._headers))
 
 
-async def say_once(response: Response, payload: bytes) -> None:
-    """Answer with one frame and nothing else. Raises Gone."""
-    await response.begin()
-    await response.say(payload)
-    await response.end()
+def say_once(response: Response, payload: bytes) -> None:
+    """Answer with one frame and nothing else."""
+    response.begin()
+    response.say(payload)
+    response.end()
 
 
 class Manner(NamedTuple):
@@ -182,60 +181,98 @@ SOCKJS_MANNER: Final = Manner(HEARTBEAT, answered=False)
 
 
 class Pump:
-    """One HTTP transport at work: it has a seat, and writes into a response what the seat has for it."""
+    """One HTTP transport at work: it has a seat, and writes into a response what the seat has for it.
 
-    __slots__ = ("bell", "exchange", "seat")
+    It writes until the response is full, the session has ended, the client has gone, or another has the seat.
+    """
 
-    def __init__(self, exchange: Exchange, session: Session, name: str) -> None:
+    __slots__ = ("_due", "_ended", "_exchange", "_manner", "_response", "_session", "seat")
+
+    def __init__(self, exchange: Exchange, session: Session, name: str, response: Response, manner: Manner) -> None:
         """Take the seat for a transport of this name."""
-        self.exchange = exchange
-        self.bell = Bell()
+        self._exchange = exchange
+        self._session = session
+        self._response = response
+        self._manner = manner
+        self._due = False
+        self._ended = False
         self.seat: Seat = session.attach(name, self._wake)
-        self.seat.probe = lambda: exchange.gone
+        self.seat.probe = self._is_gone
+        exchange.watcher = self
+
+    def begin(self) -> None:
+        """Start to write."""
+        self._response.begin()
+        self._flush()
+
+    def _is_gone(self) -> bool:
+        return self._exchange.gone
 
     def _wake(self) -> None:
-        self.bell.ring()
-        if self.seat.over and self.seat.writing:
-            self.exchange.abort()  # nobody takes what is being written: it would never end
+        if not self._due:
+            self._due = True
+            self._session.agenda.soon(self._flush)
 
-    async def run(self, response: Response, manner: Manner) -> None:
-        """Write until the response is full, the session has ended, the client has gone, or another has the seat."""
-        seat = self.seat
-        try:
-            await response.begin()
-            while not (seat.over or response.full):
-                wrote = await self._write(response, manner)
-                if seat.finished:  # an ack that another request brought may have ended it
-                    break
-                if not wrote:
-                    await self.bell.wait()
-            code, reason = seat.verdict
-            if manner.refuse and code in codes.ABRUPT:
-                await response.say(manner.refuse(code, reason))
-            await response.end()
-            seat.leave("the response was full" if response.full else "the session has ended")
-        except Gone:
-            seat.cut("the connection broke")
-        finally:
-            seat.cut("the request was cancelled")  # changes nothing where the seat is over
+    def room(self) -> None:
+        """Note that the network has taken what was written, and go on."""
+        self.seat.delivered()
+        self._flush()
 
-    async def _write(self, response: Response, manner: Manner) -> bool:
-        """Write what is there; tell whether there was anything. Raises Gone."""
-        seat = self.seat
+    def gone(self) -> None:
+        """Give the seat up: the client has left."""
+        self._ended = True
+        self._exchange.abort()
+        self.seat.cut("the connection broke")
+
+    def expire(self) -> None:
+        """End the response: it has lasted for as long as it may."""
+        if not self._ended:
+            self._end("the response was old enough")
+
+    def _flush(self) -> None:
+        """Write what the session has to say, as far as the network takes it; and end once there is no more to come."""
+        self._due = False
+        seat, response, exchange = self.seat, self._response, self._exchange
+        if self._ended:
+            return
+        if exchange.gone:
+            self.gone()
+            return
+        while not (seat.over or response.full or exchange.full):
+            wrote = self._write()
+            if seat.finished or not wrote:  # an ack that another request brought may have ended it
+                break
+        if seat.over and exchange.full:
+            self._ended = True
+            exchange.abort()  # nobody takes what is being written: it would never end
+        elif not exchange.full and (seat.over or response.full or seat.finished):
+            self._end("the response was full" if response.full else "the session has ended")
+
+    def _end(self, reason: str) -> None:
+        self._ended = True
+        code, why = self.seat.verdict
+        if self._manner.refuse and code in codes.ABRUPT:
+            self._response.say(self._manner.refuse(code, why))
+        self._response.end()
+        self._exchange.watcher = None
+        self.seat.leave(reason)
+
+    def _write(self) -> bool:
+        """Write what is there; tell whether there was anything."""
+        seat, response = self.seat, self._response
         frames = seat.pending()
         if not frames and not seat.beat:
             return False
-        if self.exchange.gone:
-            raise Gone
         if not frames:
             seat.sent = True
-            seat.asked = manner.answered
-            await response.say(manner.heartbeat, seat.lane.written)
+            seat.asked = self._manner.answered
+            response.say(self._manner.heartbeat, seat.lane.written)
         seat.beat = False
         for frame in frames:
             seat.wrote(frame)
-            await response.say(frame.payload, seat.lane.written)
-            seat.delivered()
+            response.say(frame.payload, seat.lane.written)
+            if not self._exchange.full:
+                seat.delivered()
             if response.full:
                 break
         seat.lane.on_trial = False  # only the first batch is the ack alone

@@ -1,8 +1,7 @@
-"""The WebSocket transport, for SockJS and for raw clients: one task reads and one writes."""
+"""The WebSocket transport, for native, SockJS and raw clients: it feeds the session, and sends what that says."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hybridws.core import codes
@@ -10,13 +9,16 @@ from hybridws.core.codec import BINARY, CLOSE, JSON, MSGPACK, TEXT, Codec
 from hybridws.core.packets import Refuse
 from hybridws.core.sockjs import HEARTBEAT, RAW, SOCKJS, close_of
 from hybridws.errors import Malformed, Refused
-from hybridws.exchange import Gone, Left, Socket
-from hybridws.seat import Bell
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hybridws.core.codec import Batch
+    from hybridws.exchange import Socket
     from hybridws.seat import Seat
     from hybridws.session import Session
+
+PING: Final = 0x9  # RFC 6455 §5.5.2
 
 
 class Kind(NamedTuple):
@@ -43,74 +45,87 @@ KINDS: Final = {
 class Carrier:
     """One WebSocket that carries a session both ways until either end closes."""
 
-    __slots__ = ("_bell", "_farewell", "_kind", "_patience", "_seat", "_session", "_socket", "ended")
+    __slots__ = ("_due", "_farewell", "_kind", "_parting", "_paused", "_seat", "_session", "_socket", "at_end", "ended")
 
     def __init__(self, socket: Socket, session: Session, kind: Kind, *, trial: bool) -> None:
         """Attach a WebSocket to its session; on `trial`, if another transport has the seat (see `Dock.attach`)."""
         self.ended: tuple[int, str] = (codes.ABNORMAL, "")
         """The close code and reason with which the connection ended."""
+        self.at_end: Callable[[], None] | None = None
+        """Called once the connection has ended."""
         self._socket = socket
         self._session = session
         self._kind = kind
-        self._patience = session.link.options.close_timeout
-        self._bell = Bell()
-        self._farewell: tuple[int, str] | None = None
-        """What the close frame says, when it is we who end this connection for a fault."""
+        self._due = False
+        self._parting = False  # the closing handshake has begun at our end
+        self._paused = False  # the application is behind, and what comes waits in the network
+        self._farewell: tuple[int, str] | None = None  # what the close frame says, when we end this for a fault
         self._seat: Seat = session.attach(kind.name, self._wake, trial=trial)
+        socket.listener = self
 
     @property
     def seat(self) -> Seat:
         """The WebSocket's place in its session."""
         return self._seat
 
-    async def run(self, batch: Batch | None = None) -> None:
-        """Carry until the end; `batch` is what the frame that attached this WebSocket brought besides."""
+    def begin(self, batch: Batch | None = None) -> None:
+        """Start to carry; `batch` is what the frame that attached this WebSocket brought besides."""
         try:
             self._session.feed(self._seat.lane, batch or [])
         except Refused as fault:
             self._refuse(fault.code, fault.reason)
-        writer = asyncio.get_running_loop().create_task(self._write())
+        self._wake()
+        self._socket.resume()
+        self._wait_if_crowded()
+
+    # ── what the socket tells ─────────────────────────────────────────────────────────────────────────────────────
+
+    def hear(self, data: str | bytes | None) -> None:
+        """Feed what has come to the session."""
+        seat, link = self._seat, self._session.link
+        seat.heard = True
+        if data is None or seat.over:
+            return
         try:
-            await self._read()
-            await writer
-        except asyncio.CancelledError:
-            self._seat.cut("the request was cancelled")
-            raise
-        finally:
-            writer.cancel()
+            if link.codec.numbered and isinstance(data, str) != (self._kind.opcode == TEXT):
+                raise Malformed(f"a session that speaks {link.codec.name} got the other kind of frame")  # noqa: TRY301 - answered as any other
+            batch = link.codec.loads(data, link.options)
+            if seat.lane.on_trial:
+                self._session.dock.promote(seat)  # it has heard our ack, and we have heard it
+            self._session.feed(seat.lane, batch)
+        except Malformed as fault:
+            self._refuse(self._kind.malformed, fault.reason)
+        except Refused as fault:
+            self._refuse(fault.code, fault.reason)
+        self._wait_if_crowded()
 
-    def _wake(self) -> None:
-        self._bell.ring()
-        if self._seat.over and self._seat.verdict[0] == codes.ABNORMAL and self._farewell is None:
-            self._socket.abort()  # it is dead, or taken for dead: what is being written is of no use
+    def left(self, code: int, reason: str) -> None:
+        """Give the seat up: the far side has left."""
+        self.ended = self._farewell or (code, reason)
+        if code == codes.ABNORMAL:
+            self._seat.cut("the connection broke")
+        else:
+            self._seat.close(code, reason)
+        if self.at_end:
+            self.at_end()
 
-    async def _read(self) -> None:
-        """Feed what comes to the session, until the far side has left."""
-        session, seat, link = self._session, self._seat, self._session.link
-        while True:
-            try:
-                data = await self._socket.receive()
-                seat.heard = True
-                if data is not None and not seat.over:
-                    if link.codec.numbered and isinstance(data, str) != (self._kind.opcode == TEXT):
-                        raise Malformed(f"a session that speaks {link.codec.name} got the other kind of frame")  # noqa: TRY301
-                    batch = link.codec.loads(data, link.options)
-                    if seat.lane.on_trial:
-                        session.dock.promote(seat)  # it has heard our ack, and we have heard it
-                    session.feed(seat.lane, batch)
-            except Left as left:
-                self.ended = self._farewell or (left.code, left.reason)
-                if left.code == codes.ABNORMAL:
-                    seat.cut("the connection broke")
-                else:
-                    seat.close(left.code, left.reason)
-                return
-            except Malformed as fault:
-                self._refuse(self._kind.malformed, fault.reason)
-            except Refused as fault:
-                self._refuse(fault.code, fault.reason)
-            if session.crowded:
-                await session.wait_for_inbox()
+    def room(self) -> None:
+        """Note that the network has taken what was written, and go on."""
+        self._seat.delivered()
+        self._flush()
+
+    def _wait_if_crowded(self) -> None:
+        """Read no further while the application is behind."""
+        if self._session.crowded and not (self._paused or self._seat.over):
+            self._paused = True
+            self._socket.pause()
+            self._session.bells.append(self._read_on)
+
+    def _read_on(self) -> None:
+        if self._paused and (self._seat.over or not self._session.crowded):
+            self._paused = False
+            self._session.bells.remove(self._read_on)
+            self._socket.resume()
 
     def _refuse(self, code: int, reason: str) -> None:
         """End the connection for what came, and the session if it cannot go on without; the close frame says why."""
@@ -120,44 +135,62 @@ class Carrier:
         else:
             self._session.lose(code, reason)
 
-    async def _write(self) -> None:
-        """Write what the session has to say, until it has ended."""
-        seat = self._seat
-        try:
-            while not seat.over:
-                if seat.beat:
-                    await self._beat()
-                for frame in seat.pending():
-                    seat.wrote(frame)
-                    if frame.opcode == CLOSE:
-                        await self._socket.close(*close_of(frame.payload), self._patience)
-                    else:
-                        await self._socket.send(frame.opcode, frame.payload)
-                    seat.delivered()
-                if seat.finished:
-                    self._farewell = (codes.NORMAL, "")
-                    seat.leave("the session has ended")
-                elif not seat.pending():
-                    await self._bell.wait()
-            code, reason = self._farewell or seat.verdict
-            if code != codes.ABNORMAL:
-                await self._say_goodbye(code, reason)
-        except Gone:
-            seat.cut("the connection broke")
+    # ── what the session has to say ───────────────────────────────────────────────────────────────────────────────
 
-    async def _say_goodbye(self, code: int, reason: str) -> None:
+    def _wake(self) -> None:
+        if not self._due:
+            self._due = True
+            self._session.agenda.soon(self._flush)
+
+    def _flush(self) -> None:
+        """Send what the session has to say, as far as the network takes it; and part once it has ended."""
+        self._due = False
+        seat, socket = self._seat, self._socket
+        while not (seat.over or socket.full):
+            if seat.beat:
+                self._beat()
+            frames = seat.pending()
+            for frame in frames:
+                seat.wrote(frame)
+                if frame.opcode == CLOSE:
+                    self._part(*close_of(frame.payload))
+                else:
+                    socket.send(frame.opcode, frame.payload)
+            socket.flush()
+            if not socket.full:
+                seat.delivered()
+            if seat.finished and not seat.writing:
+                self._farewell = (codes.NORMAL, "")
+                seat.leave("the session has ended")
+            elif not frames:
+                return
+        if seat.over:
+            self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
         """Close the connection; a native client is told by `x` too, since browsers hide close frames from some."""
-        if self._kind.codec.numbered and code in codes.ABRUPT:
+        code, reason = self._farewell or self._seat.verdict
+        if code == codes.ABNORMAL:
+            self._read_on()
+            self._socket.abort()  # it is dead, or taken for dead: what is being written is of no use
+            return
+        self._read_on()  # the answer to our close is among what comes
+        if self._kind.codec.numbered and code in codes.ABRUPT and not self._parting:
             words = self._kind.codec.dumps(Refuse(code, reason, {}), self._session.link.options)
-            await self._socket.send(self._kind.opcode, words)
-        await self._socket.close(code, codes.shorten(reason), self._patience)
+            self._socket.send(self._kind.opcode, words)
+        self._part(code, codes.shorten(reason))
 
-    async def _beat(self) -> None:
+    def _part(self, code: int, reason: str) -> None:
+        if not self._parting:
+            self._parting = True
+            self._socket.close(code, reason, self._session.link.options.close_timeout)
+
+    def _beat(self) -> None:
         """Send a heartbeat; from when it has left, the far side has `pong_timeout` to show a sign of life."""
         self._seat.beat = False
         self._seat.sent = True
         if self._kind.heartbeat is not None:
-            await self._socket.send(self._kind.opcode, self._kind.heartbeat)
+            self._socket.send(self._kind.opcode, self._kind.heartbeat)
         if not self._kind.codec.numbered:
-            await self._socket.ping()
+            self._socket.send(PING, b"")
         self._seat.asked = True
