@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hybridws import hub
 from hybridws.core import codes
-from hybridws.core.link import Link
+from hybridws.core.link import Link, State
 from hybridws.core.packets import Auth
 from hybridws.errors import Draining, Refused, SessionClosed
 from hybridws.gate import Gate, new_id, new_key
@@ -31,6 +31,8 @@ MAX_TICK: Final = 1.0
 """Seconds between two looks at all sessions: what is due is done at most so much late."""
 LAST_GRACE: Final = 1.0
 """Seconds that a cancelled handler may take when the server stops."""
+LOOK: Final = 0.02
+"""Seconds between two looks, when the server stops, whether all clients know."""
 TICKED: Final = (
     "attach_timeout",
     "close_timeout",
@@ -44,7 +46,9 @@ TICKED: Final = (
 )
 """The delays that the tick looks after."""
 RETRY: Final = 2
-"""Seconds after which a client that was turned away should try again."""
+"""Seconds after which a client that was turned away should try again ..."""
+RETRY_SPREAD: Final = 8
+"""... and so many more at most, one after the other: the next process shall not meet all of them at once."""
 TICKS_PER_DELAY: Final = 5
 """A delay that is set to less than a few seconds is looked at this often within it."""
 
@@ -91,6 +95,8 @@ class Server:
         self._graves: Final[dict[str, tuple[Closed, float]]] = {}  # how sessions ended, and until when it is remembered
         self._nonces: Final[dict[str, Session]] = {}
         self._warned_foreign = False
+        self._turned_away = 0
+        self._stopping: tuple[float, float] | None = None  # since when, and until when at most
         self._attend: Final[set[Session]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._attend_timer: asyncio.TimerHandle | None = None
@@ -134,7 +140,9 @@ class Server:
         Raises Draining, TooMany, NotAuthenticated, or what the application raises.
         """
         if self.draining:
-            raise Draining("the server is about to stop; try again in a moment", {"retry": RETRY})
+            self._turned_away += 1
+            retry = RETRY + self._turned_away % RETRY_SPREAD
+            raise Draining("the server is about to stop; try again in a moment", {"retry": retry})
         self._turnstile.enter(self.gate.address(request), asyncio.get_running_loop().time())
         return await self.gate.identify(request, auth)
 
@@ -282,33 +290,75 @@ class Server:
 
     # ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────
 
+    async def drain(self, within: float | None = None) -> None:
+        """End all sessions with 1012, and wait until their clients know of it and their handlers have ended.
+
+        To be called before `close`, while the server still listens: who is between two polls comes once more and is
+        told. From now on nobody new is let in. It takes `within` seconds at most (default: `stop_timeout`), `close`
+        included; a second call changes nothing.
+        """
+        until = self._announce(within)
+        await asyncio.gather(self._wait_for_handlers(until), self._wait_for_clients(until - LAST_GRACE, _near))
+
     async def close(self) -> None:
-        """End all sessions with 1012, wait up to `handler_grace` for their handlers, then cancel them."""
-        self.draining = True
-        for session in list(self._sessions.values()):
-            session.close_now(codes.RESTARTING, "the server is restarting")
-        if self._handlers:
-            _, late = await asyncio.wait(self._handlers, timeout=self.options.handler_grace)
-            for task in late:
-                task.cancel()
-            if late:
-                _, stubborn = await asyncio.wait(late, timeout=LAST_GRACE)
-                for task in stubborn:
-                    log.warning("%s does not end though it was cancelled; it is left behind", task.get_name())
-        await self._part()
+        """End all sessions with 1012; wait for handlers and for those who are attached, then let everybody go.
+
+        The waits go on side by side, `handler_grace` and `close_timeout` long, and all is over within `stop_timeout`.
+        """
+        until = self._announce(None)
+        patience = min(until, asyncio.get_running_loop().time() + self.options.close_timeout)
+        await asyncio.gather(self._cancel_handlers(until), self._wait_for_clients(patience, _attached))
+        for session in self._kept:
+            if session.link.codec.numbered:
+                session.give_up("the server has stopped")
         for timer in (self._timer, self._attend_timer):
             if timer:
                 timer.cancel()
         self._timer = self._attend_timer = None
 
-    async def _part(self) -> None:
-        """Wait up to `close_timeout` until those who are attached know of the end; then let everybody go."""
+    def _announce(self, within: float | None) -> float:
+        """Tell all sessions of the end, and return when it must be over: that is settled by whoever comes first."""
+        self.draining = True
+        now = asyncio.get_running_loop().time()
+        if self._stopping is None:
+            patience = self.options.stop_timeout if within is None else within
+            self._stopping = (now, now + patience)
+        for session in list(self._sessions.values()):
+            session.close_now(codes.RESTARTING, "the server is restarting")
+        return self._stopping[1]
+
+    async def _wait_for_handlers(self, until: float) -> set[asyncio.Task[None]]:
+        """Wait for the handlers as long as they are granted, and return those that are late."""
+        now = asyncio.get_running_loop().time()
+        begun = self._stopping[0] if self._stopping else now
+        patience = min(begun + self.options.handler_grace, until - LAST_GRACE) - now
+        if not self._handlers:
+            return set()
+        _, late = await asyncio.wait(self._handlers, timeout=max(patience, 0))
+        return late
+
+    async def _cancel_handlers(self, until: float) -> None:
+        """Wait for the handlers, then cancel them."""
+        late = await self._wait_for_handlers(until)
+        for task in late:
+            task.cancel()
+        if late:
+            _, stubborn = await asyncio.wait(late, timeout=LAST_GRACE)
+            for task in stubborn:
+                log.warning("%s does not end though it was cancelled; it is left behind", task.get_name())
+
+    async def _wait_for_clients(self, until: float, expected: Callable[[Session], object]) -> None:
+        """Wait while there are clients who do not know of the end, and are expected to take it."""
         loop = asyncio.get_running_loop()
-        numbered = [session for session in self._kept if session.link.codec.numbered]  # the others cannot ack
-        told = [loop.create_task(session.wait_closed()) for session in numbered if session.seat]
-        if told:
-            _, late = await asyncio.wait(told, timeout=self.options.close_timeout)
-            for task in late:
-                task.cancel()
-        for session in numbered:
-            session.give_up("the server has stopped")
+        while loop.time() < until and any(map(expected, self._kept)):  # no event tells that a client has gone
+            await asyncio.sleep(LOOK)
+
+
+def _attached(session: Session) -> object:
+    """Tell whether a client that can ack is here, and does not know of the end."""
+    return session.seat and session.link.codec.numbered and session.link.state is not State.CLOSED
+
+
+def _near(session: Session) -> object:
+    """Tell whether a client is here or between two polls, and does not know of the end."""
+    return (session.seat or not session.away) and session.link.state is not State.CLOSED
