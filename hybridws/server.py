@@ -350,7 +350,7 @@ class Server:
     async def _wait_for_clients(self, until: float, expected: Callable[[Session], object]) -> None:
         """Wait while there are clients who do not know of the end, and are expected to take it."""
         loop = asyncio.get_running_loop()
-        while loop.time() < until and any(map(expected, self._kept)):  # no event tells that a client has gone
+        while loop.time() < until and any(map(expected, self._kept)):  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(LOOK)
 
 

@@ -68,13 +68,21 @@ async def make(app: App) -> web.Application:
         return app
     made: Any = app
     if callable(made):
+        try:
+            inspect.signature(made).bind()
+        except TypeError as error:
+            raise CannotServe(f"{_name(app)} does not make an application by itself: {error}") from None
         made = made()
     if inspect.isawaitable(made):
         made = await made
     if not isinstance(made, web.Application):
-        by = f", and {getattr(app, '__qualname__', app)!s} made it" if made is not app else ""
+        by = f", and {_name(app)} made it" if made is not app else ""
         raise CannotServe(f"{made!r:.80} is no aiohttp.web.Application{by}")
     return made
+
+
+def _name(app: object) -> str:
+    return str(getattr(app, "__qualname__", app))
 
 
 async def _end(runner: web.AppRunner, listener: Listener | None, patience: float) -> None:
