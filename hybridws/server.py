@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hybridws import hub
 from hybridws.core import codes
@@ -30,7 +30,7 @@ log = logging.getLogger("hybridws")
 MAX_TICK: Final = 1.0
 """Seconds between two looks at all sessions: what is due is done at most so much late."""
 LAST_GRACE: Final = 1.0
-"""Seconds that a cancelled handler may take when the server stops."""
+"""Seconds that a cancelled handler may take when the server stops; at most a quarter of all the time for that."""
 LOOK: Final = 0.02
 """Seconds between two looks, when the server stops, whether all clients know."""
 TICKED: Final = (
@@ -51,6 +51,16 @@ RETRY_SPREAD: Final = 8
 """... and so many more at most, one after the other: the next process shall not meet all of them at once."""
 TICKS_PER_DELAY: Final = 5
 """A delay that is set to less than a few seconds is looked at this often within it."""
+
+
+class Stop(NamedTuple):
+    """The end of a server: its times, in monotonic seconds."""
+
+    begun: float
+    until: float
+    """When all must be over."""
+    grace: float
+    """Seconds at its end that are kept for handlers that are cancelled."""
 
 
 class Sessions(Collection[Session]):
@@ -96,7 +106,7 @@ class Server:
         self._nonces: Final[dict[str, Session]] = {}
         self._warned_foreign = False
         self._turned_away = 0
-        self._stopping: tuple[float, float] | None = None  # since when, and until when at most
+        self._stop: Stop | None = None
         self._attend: Final[set[Session]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._attend_timer: asyncio.TimerHandle | None = None
@@ -297,17 +307,17 @@ class Server:
         told. From now on nobody new is let in. It takes `within` seconds at most (default: `stop_timeout`), `close`
         included; a second call changes nothing.
         """
-        until = self._announce(within)
-        await asyncio.gather(self._wait_for_handlers(until), self._wait_for_clients(until - LAST_GRACE, _near))
+        stop = self._announce(within)
+        await asyncio.gather(self._wait_for_handlers(stop), self._wait_for_clients(stop.until - stop.grace, _near))
 
     async def close(self) -> None:
         """End all sessions with 1012; wait for handlers and for those who are attached, then let everybody go.
 
         The waits go on side by side, `handler_grace` and `close_timeout` long, and all is over within `stop_timeout`.
         """
-        until = self._announce(None)
-        patience = min(until, asyncio.get_running_loop().time() + self.options.close_timeout)
-        await asyncio.gather(self._cancel_handlers(until), self._wait_for_clients(patience, _attached))
+        stop = self._announce(None)
+        patience = min(stop.until, asyncio.get_running_loop().time() + self.options.close_timeout)
+        await asyncio.gather(self._cancel_handlers(stop), self._wait_for_clients(patience, _attached))
         for session in self._kept:
             if session.link.codec.numbered:
                 session.give_up("the server has stopped")
@@ -316,34 +326,32 @@ class Server:
                 timer.cancel()
         self._timer = self._attend_timer = None
 
-    def _announce(self, within: float | None) -> float:
-        """Tell all sessions of the end, and return when it must be over: that is settled by whoever comes first."""
+    def _announce(self, within: float | None) -> Stop:
+        """Tell all sessions of the end, and return its times: whoever comes first settles them."""
         self.draining = True
-        now = asyncio.get_running_loop().time()
-        if self._stopping is None:
+        if self._stop is None:
+            now = asyncio.get_running_loop().time()
             patience = self.options.stop_timeout if within is None else within
-            self._stopping = (now, now + patience)
+            self._stop = Stop(now, now + patience, min(LAST_GRACE, patience / 4))
         for session in list(self._sessions.values()):
             session.close_now(codes.RESTARTING, "the server is restarting")
-        return self._stopping[1]
+        return self._stop
 
-    async def _wait_for_handlers(self, until: float) -> set[asyncio.Task[None]]:
+    async def _wait_for_handlers(self, stop: Stop) -> set[asyncio.Task[None]]:
         """Wait for the handlers as long as they are granted, and return those that are late."""
-        now = asyncio.get_running_loop().time()
-        begun = self._stopping[0] if self._stopping else now
-        patience = min(begun + self.options.handler_grace, until - LAST_GRACE) - now
+        until = min(stop.begun + self.options.handler_grace, stop.until - stop.grace)
         if not self._handlers:
             return set()
-        _, late = await asyncio.wait(self._handlers, timeout=max(patience, 0))
+        _, late = await asyncio.wait(self._handlers, timeout=max(until - asyncio.get_running_loop().time(), 0))
         return late
 
-    async def _cancel_handlers(self, until: float) -> None:
+    async def _cancel_handlers(self, stop: Stop) -> None:
         """Wait for the handlers, then cancel them."""
-        late = await self._wait_for_handlers(until)
+        late = await self._wait_for_handlers(stop)
         for task in late:
             task.cancel()
         if late:
-            _, stubborn = await asyncio.wait(late, timeout=LAST_GRACE)
+            _, stubborn = await asyncio.wait(late, timeout=stop.grace)
             for task in stubborn:
                 log.warning("%s does not end though it was cancelled; it is left behind", task.get_name())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
 
@@ -38,8 +38,7 @@ def load(name: str, *, factory: bool) -> App:
         return found
     if not callable(found):
         raise CannotLoad(f"{name} is {found!r:.60}, not an aiohttp.web.Application nor a function that makes one")
-    make: App = found
-    return make
+    return cast("App", found)  # what it makes is looked at when it has made it
 
 
 def _import(name: str) -> object:

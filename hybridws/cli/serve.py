@@ -9,12 +9,13 @@ import traceback
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hybridws.cli import reload
+from hybridws.cli.demo import to_port
 from hybridws.cli.load import CannotLoad, load
 from hybridws.run import CannotServe, Settings, run
-from hybridws.run.settings import LOG_LEVELS, LOOPS, MAX_PORT
+from hybridws.run.settings import LOG_LEVELS, LOOPS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 FAILED: Final = 1
 """Exit code: it could not be served."""
@@ -69,7 +70,7 @@ def serve(args: argparse.Namespace) -> int:
     return 0
 
 
-def read(args: argparse.Namespace, environ: os._Environ[str]) -> dict[str, Any]:
+def read(args: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
     """Return what is wanted, by name: of the arguments, else of the environment. Raises ValueError."""
     args.app = args.app or environ.get("HYBRIDWS_APP")
     if not args.app:
@@ -88,13 +89,6 @@ def read(args: argparse.Namespace, environ: os._Environ[str]) -> dict[str, Any]:
 
 
 # ── the options ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def to_port(text: str) -> int:
-    """Read a TCP port, in argparse's manner."""
-    if not (text.isascii() and text.isdigit() and int(text) <= MAX_PORT):
-        raise argparse.ArgumentTypeError(f"{text} is no port: a port is a number from 0 to {MAX_PORT}")
-    return int(text)
 
 
 def to_count(text: str) -> int:

@@ -11,7 +11,6 @@ import logging
 import os
 import platform
 import signal
-import sys
 import threading
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
@@ -35,6 +34,8 @@ GC_THRESHOLD: Final = (100_000, 20, 20)
 looking for cycles every 700 objects finds nothing and costs a few percent."""
 FEW_DESCRIPTORS: Final = 4096
 """Each connection takes one: below this a process of some thousand clients runs out."""
+STDERR: Final = 2
+"""The descriptor: `sys.stderr` may be anything, and need not have one."""
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -96,8 +97,7 @@ def stopped_by_signals(stop: asyncio.Event, patience: float) -> Generator[None]:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         asked = True
-        if sys.__stderr__ is not None:
-            faulthandler.dump_traceback_later(patience, exit=True, file=sys.__stderr__)
+        faulthandler.dump_traceback_later(patience, exit=True, file=STDERR)
         try:
             asyncio.get_running_loop().call_soon_threadsafe(stop.set)
         except RuntimeError:  # the loop has not begun

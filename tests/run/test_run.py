@@ -19,7 +19,7 @@ from tests.run import clients
 from tests.run.stage import certificate
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from tests.run.stage import Process
@@ -106,6 +106,44 @@ async def test_nobody_new_comes_in_while_it_stops(start: Start) -> None:
         await silent.receive()
         await silent.close()
     assert await process.ended(LIMIT) == 0
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+async def test_deaf_clients_do_not_hold_it_up(start: Start, loop: str) -> None:
+    """Who does not answer a close, reads nothing or has gone is waited for, but no longer than there is time: 0."""
+    process = await start(*program(f"loop={loop!r}, shutdown_timeout=3", "make(disconnect_delay=60)"))
+    url = await process.listening()
+    async with ClientSession() as http:
+        deaf = [await http.ws_connect(f"{url}/echo/{path}", autoclose=False) for path in ("websocket", "0/a/websocket")]
+        async with http.post(f"{url}/echo/0/b/xhr"), http.post(f"{url}/echo/v1/open", data='["i",{"v":1}]\n'):
+            pass  # and never another poll
+        stream = await http.post(f"{url}/echo/0/c/xhr_streaming")
+        begun = time.monotonic()
+        process.stop(signal.SIGTERM)
+        assert await process.ended(LIMIT) == 0, process.log
+        assert time.monotonic() - begun < 3 + 2
+        stream.close()
+        for one in deaf:
+            await one.close()
+
+
+async def test_a_start_that_fails_is_cleaned_up() -> None:
+    """What the application raises while it starts comes out as it is, after what had begun was ended."""
+    steps: list[str] = []
+
+    async def fail(_: web.Application) -> None:
+        raise LookupError("no database")
+
+    async def pool(_: web.Application) -> AsyncIterator[None]:
+        yield
+        steps.append("cleaned")
+
+    app = web.Application()
+    app.cleanup_ctx.append(pool)
+    app.on_startup.append(fail)
+    with pytest.raises(LookupError, match="no database"):
+        await serve(app, port=0)
+    assert steps == ["cleaned"]
 
 
 async def test_a_stubborn_handler_does_not_hold_it_up(start: Start) -> None:
