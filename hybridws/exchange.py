@@ -62,6 +62,19 @@ class Listener(Protocol):
         ...
 
 
+class Nobody:
+    """Listens to a WebSocket until somebody else does."""
+
+    def hear(self, data: str | bytes | None) -> None:
+        """Hear nothing."""
+
+    def left(self, code: int, reason: str) -> None:
+        """Hear nothing."""
+
+    def room(self) -> None:
+        """Hear nothing."""
+
+
 class Socket(Protocol):
     """One WebSocket after its handshake. Nothing here waits; pings are answered and closes are answered by itself."""
 

@@ -17,7 +17,7 @@ from hybridws.core import codes
 from hybridws.core.codec import CLOSE
 from hybridws.core.frames import PING, PONG, FrameReader, close_frame, frame, read_close, xor
 from hybridws.errors import Malformed
-from hybridws.sockets import Nobody
+from hybridws.exchange import Nobody
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hybridws import hub
+from hybridws.agenda import Agenda
 from hybridws.core import codes
 from hybridws.core.link import Link, State
 from hybridws.core.packets import Auth
@@ -16,7 +17,6 @@ from hybridws.errors import Draining, Refused, SessionClosed
 from hybridws.gate import Gate, new_id, new_key
 from hybridws.limits import Turnstile
 from hybridws.session import Session
-from hybridws.turn import Agenda
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator

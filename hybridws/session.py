@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
 
+from hybridws.agenda import Agenda
 from hybridws.calls import Calls
 from hybridws.core import codes
 from hybridws.core.link import State
@@ -29,7 +30,6 @@ from hybridws.core.packets import (
 from hybridws.dock import Dock
 from hybridws.errors import BufferFull, SessionClosed, Stalled
 from hybridws.seat import Bell, Line
-from hybridws.turn import Agenda
 from hybridws.upkeep import Upkeep
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from aiohttp import ClientError, ClientWebSocketResponse, WSMsgType, web
 
 from hybridws.core import codes
+from hybridws.exchange import Nobody
 
 if TYPE_CHECKING:
     from hybridws.exchange import Listener
@@ -23,19 +24,6 @@ if TYPE_CHECKING:
 
 
 _CLOSE_CODE: Final = struct.Struct("!H")  # RFC 6455 §5.5.1
-
-
-class Nobody:
-    """Listens to a WebSocket until somebody else does."""
-
-    def hear(self, data: str | bytes | None) -> None:
-        """Hear nothing."""
-
-    def left(self, code: int, reason: str) -> None:
-        """Hear nothing."""
-
-    def room(self) -> None:
-        """Hear nothing."""
 
 
 class WebSocket:

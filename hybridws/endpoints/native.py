@@ -8,6 +8,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
+from hybridws.agenda import become_task, begin
 from hybridws.core import codes
 from hybridws.core.codec import JSON, MSGPACK, TEXT, Batch, Codec
 from hybridws.core.link import State
@@ -17,7 +18,6 @@ from hybridws.errors import Forbidden, Malformed, NoSession, Refused, TooLarge, 
 from hybridws.gate import Risk, is_foreign
 from hybridws.transports.downlinks import EVENTS, STREAMS, Downlink, Manner, Pump, Response
 from hybridws.transports.websocket import KINDS, Carrier
-from hybridws.turn import become_task, begin
 
 if TYPE_CHECKING:
     from hybridws.exchange import Request, Socket

@@ -11,6 +11,8 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hybridws.aiohttp import SERVERS
+from hybridws.run.front import Site
 from hybridws.run.settings import CannotServe
 
 if TYPE_CHECKING:
@@ -21,11 +23,15 @@ if TYPE_CHECKING:
     from hybridws.run.settings import Settings
 
 
-def protocol_factory(runner: web.AppRunner) -> Callable[[], asyncio.Protocol]:
-    """Return what makes the protocol of each new connection."""
-    if runner.server is None:
+def protocol_factory(runner: web.AppRunner, settings: Settings) -> Callable[[], asyncio.Protocol]:
+    """Return what makes the protocol of each new connection: our front, or aiohttp where that must see all requests."""
+    app, server = runner.app, runner.server
+    if server is None:
         raise RuntimeError("the runner is set up first: await runner.setup()")
-    return runner.server
+    mounts = app.get(SERVERS, {})
+    if not mounts or app.middlewares or app.on_response_prepare or settings.access_log:
+        return server
+    return Site(mounts, server, settings.keepalive_timeout)
 
 
 class Listener:
@@ -49,10 +55,9 @@ class Listener:
                     self._path.unlink()
 
 
-async def listen(runner: web.AppRunner, settings: Settings) -> Listener:
+async def listen(factory: Callable[[], asyncio.Protocol], settings: Settings) -> Listener:
     """Listen for an application. Raises CannotServe."""
     loop = asyncio.get_running_loop()
-    factory = protocol_factory(runner)
     context = settings.ssl_context or tls_context(settings)
     try:
         if settings.path:

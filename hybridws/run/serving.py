@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from hybridws.aiohttp import servers
-from hybridws.run.listen import listen
+from hybridws.run.front import Site
+from hybridws.run.listen import listen, protocol_factory
 from hybridws.run.settings import CannotServe, Settings
 
 if TYPE_CHECKING:
@@ -52,14 +53,16 @@ async def serve(
         access_log=logging.getLogger("aiohttp.access") if checked.access_log else None,
     )
     listener: Listener | None = None
+    factory: Callable[[], asyncio.Protocol] | None = None
     try:
         await runner.setup()
-        listener = await listen(runner, checked)
+        factory = protocol_factory(runner, checked)
+        listener = await listen(factory, checked)
         if started:
             started(listener.urls)
         await (stop or asyncio.Event()).wait()
     finally:
-        await _end(runner, listener, checked.shutdown_timeout)
+        await _end(runner, listener, factory, checked.shutdown_timeout)
 
 
 async def make(app: App) -> web.Application:
@@ -85,7 +88,12 @@ def _name(app: object) -> str:
     return str(getattr(app, "__qualname__", app))
 
 
-async def _end(runner: web.AppRunner, listener: Listener | None, patience: float) -> None:
+async def _end(
+    runner: web.AppRunner,
+    listener: Listener | None,
+    factory: Callable[[], asyncio.Protocol] | None,
+    patience: float,
+) -> None:
     """End within `patience` seconds: first the sessions, whose clients may still come; then requests; then the app.
 
     These are the steps of `runner.cleanup`, but with one time for all of them.
@@ -101,6 +109,8 @@ async def _end(runner: web.AppRunner, listener: Listener | None, patience: float
     if runner.server is None:  # it never started
         await runner.cleanup()
         return
+    if isinstance(factory, Site):
+        await factory.close(max(until - loop.time() - CLEANUP, CLEANUP) / 2)
     await asyncio.sleep(0)  # requests that have come are begun before idle connections are closed
     runner.server.pre_shutdown()
     transports = [connection.transport for connection in runner.server.connections if connection.transport]

@@ -1,0 +1,98 @@
+"""Request heads of the usual shape, read strictly; whatever is shaped otherwise is left to a whole HTTP parser.
+
+A reader that forgives where another does not is how one request becomes two (request smuggling). So this one knows a
+subset of HTTP/1.1 (RFC 9112) in which there is nothing to forgive: single spaces, CRLF alone, visible ASCII, no name
+twice, a length in plain digits and no coding of the body. None is no verdict, only "not mine".
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+END: Final = b"\r\n\r\n"
+LONGEST: Final = 8190
+"""Bytes of a head that is read here; aiohttp's own limit of a single line."""
+MOST_HEADERS: Final = 64
+
+_SHAPE: Final = re.compile(
+    rb"(GET|POST) (/[A-Za-z0-9._~!$'()*+,:@/-]*)(?:\?([A-Za-z0-9._~=&-]*))? HTTP/1\.1\r\n"
+    rb"((?:[A-Za-z0-9-]+:[\t\x20-\x7e]*\r\n)+)"
+)
+_FOREIGN: Final = frozenset(
+    ("content-encoding", "expect", "http2-settings", "keep-alive", "te", "trailer", "transfer-encoding")
+)
+"""Headers that change how a body is read, or what must be said before it comes."""
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
+_LENGTH: Final = re.compile(r"0|[1-9][0-9]{0,9}")
+_CONNECTION: Final = {"": True, "keep-alive": True, "close": False, "upgrade": True, "keep-alive, upgrade": True}
+
+
+class Head(NamedTuple):
+    """One request's head."""
+
+    method: str
+    path: str
+    query: str
+    headers: list[tuple[str, str]]
+    length: int
+    """Bytes of the body."""
+    keeps: bool
+    """Whether the connection stays for another request."""
+    upgrades: bool
+    """Whether it asks for another protocol on this connection."""
+
+
+def read(data: bytes) -> Head | None:
+    """Read a head, up to the CRLF of its last header; None for one that is not of the usual shape."""
+    if len(data) > LONGEST:
+        return None
+    shape = _SHAPE.fullmatch(data)
+    if shape is None:
+        return None
+    method, path, query, block = shape.groups()
+    headers: list[tuple[str, str]] = []
+    seen: dict[str, str] = {}
+    for line in block.decode("ascii").split("\r\n")[:-1]:
+        name, _, value = line.partition(":")
+        value = value.strip("\t ")
+        low = name.lower()
+        if low in seen or low in _FOREIGN:
+            return None
+        seen[low] = value
+        headers.append((name, value))
+    length = seen.get("content-length")
+    keeps = _CONNECTION.get(seen.get("connection", "").lower())
+    upgrades = "upgrade" in seen
+    if (
+        len(headers) > MOST_HEADERS
+        or keeps is None
+        or upgrades != ("upgrade" in seen.get("connection", "").lower())
+        or not _HOST.fullmatch(seen.get("host", ""))
+        or (length is None) != (method == "GET")
+        or (length is not None and not _LENGTH.fullmatch(length))
+        or b"//" in path
+        or b"/." in path
+    ):
+        return None
+    return Head(method.decode(), path.decode(), (query or b"").decode(), headers, int(length or 0), keeps, upgrades)
+
+
+def query_of(text: str) -> dict[str, str]:
+    """Read a query of the usual shape, which holds no escapes; the first of several values counts."""
+    found: dict[str, str] = {}
+    for pair in text.split("&"):
+        name, _, value = pair.partition("=")
+        if name:
+            found.setdefault(name, value)
+    return found
+
+
+def cookies_of(text: str) -> dict[str, str]:
+    """Read a Cookie header (RFC 6265 §5.4), forgiving what browsers send; the first of several values counts."""
+    found: dict[str, str] = {}
+    for pair in text.split(";"):
+        name, eq, value = pair.strip().partition("=")
+        if eq and name:
+            found.setdefault(name, value.removeprefix('"').removesuffix('"'))
+    return found
