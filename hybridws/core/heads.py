@@ -50,7 +50,8 @@ def read(data: bytes) -> Head | None:
     shape = _SHAPE.fullmatch(data)
     if shape is None:
         return None
-    method, path, query, block = shape.groups()
+    verb, path, query, block = shape.groups()
+    method = verb.decode()
     headers: list[tuple[str, str]] = []
     seen: dict[str, str] = {}
     for line in block.decode("ascii").split("\r\n")[:-1]:
@@ -75,7 +76,7 @@ def read(data: bytes) -> Head | None:
         or b"/." in path
     ):
         return None
-    return Head(method.decode(), path.decode(), (query or b"").decode(), headers, int(length or 0), keeps, upgrades)
+    return Head(method, path.decode(), (query or b"").decode(), headers, int(length or 0), keeps, upgrades)
 
 
 def query_of(text: str) -> dict[str, str]:

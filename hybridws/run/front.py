@@ -12,7 +12,7 @@ import time
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -131,8 +131,7 @@ class Front(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream's, or we would not be its protocol
-        self.transport = transport
+        self.transport = transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass
         transport.set_write_buffer_limits(WRITE_AHEAD)
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if isinstance(peer, tuple) else ""
