@@ -144,10 +144,19 @@ class Server:
         return await self.gate.identify(request, auth)
 
     def open(
-        self, codec: Codec, request: Request, admission: Admission | None = None, *, name: str | None = None
+        self,
+        codec: Codec,
+        request: Request,
+        admission: Admission | None = None,
+        *,
+        name: str | None = None,
+        route: str = "",
     ) -> Session:
-        """Open a session and start its handler; `name` is what later requests will `find` it by (else its id)."""
-        sid = new_id()
+        """Open a session and start its handler; `name` is what later requests will `find` it by (else its id).
+
+        `route` is the client's word for balancers (`gate.route_of`); it becomes part of the id.
+        """
+        sid = new_id(route)
         session = Session(sid, Link(codec, self.options), request, time.time, self._attend.add)
         if codec.numbered:
             session.key = new_key()
@@ -197,8 +206,8 @@ class Server:
             self._warned_foreign = True
             log.warning(
                 "a client asks for a session of another process, and is told to open a new one: sessions live in one "
-                "process. Run one process; or make the balancer stick, by address or cookie since the open names no "
-                "session yet (examples/behind_nginx); or share sessions through a broker"
+                "process. Run one process; or have the balancer stick by session, as examples/behind_nginx/nginx.conf "
+                "does with nginx's hash; or share sessions through a broker"
             )
 
     def epitaph(self, name: str) -> Closed | None:

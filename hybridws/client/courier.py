@@ -86,8 +86,9 @@ class Courier:
         """The server's origin."""
         return self._origin
 
-    def _at(self, path: str) -> URL:
-        return self._base / "v1" / path if "/" not in path else self._base.joinpath("v1", *path.split("/"))
+    def _at(self, path: str, route: str = "") -> URL:
+        url = self._base / "v1" / path if "/" not in path else self._base.joinpath("v1", *path.split("/"))
+        return url.with_query(route=route) if route else url
 
     def _headers(self, url: URL, extra: Mapping[str, str]) -> dict[str, str]:
         """Name our origin where we send a cookie: without it the server would take us for a page that hides its own."""
@@ -96,9 +97,18 @@ class Courier:
             headers["Origin"] = self._origin
         return headers
 
-    async def post(self, path: str, body: bytes, timeout: float) -> tuple[int, bytes]:  # noqa: ASYNC109 - a limit of its own
-        """POST and read the whole answer, in at most `timeout` seconds. Raises NetworkFault."""
-        url = self._at(path)
+    async def post(
+        self,
+        path: str,
+        body: bytes,
+        timeout: float,  # noqa: ASYNC109 - a limit of its own
+        route: str = "",
+    ) -> tuple[int, bytes]:
+        """POST and read the whole answer, in at most `timeout` seconds. Raises NetworkFault.
+
+        `route` is for balancers, where the path does not name a session.
+        """
+        url = self._at(path, route)
         try:
             async with (
                 asyncio.timeout(timeout),
@@ -150,9 +160,9 @@ class Courier:
                         f"the stream showed nothing for {silent:.1f} s: it is buffered or dead"
                     ) from None
 
-    async def websocket(self, max_size: int) -> WebSocket:
-        """Open a WebSocket. Raises NetworkFault."""
-        url = self._at("websocket")
+    async def websocket(self, max_size: int, route: str) -> WebSocket:
+        """Open a WebSocket for a session of this route. Raises NetworkFault."""
+        url = self._at("websocket", route)
         try:
             ws = await self._http.ws_connect(
                 url,
