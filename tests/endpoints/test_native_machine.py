@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hybridws.aiohttp import mount
 from hybridws.core.codec import JSON, MSGPACK
 from hybridws.core.link import Link
-from hybridws.core.packets import Attach, Close, Message, Packet
+from hybridws.core.packets import Attach, Close, Message, Open, Packet
 from hybridws.core.streams import EventReader, PackReader
 from hybridws.options import Options
 from tests.conformance.wire import BINARY, TEXT, Place, Socket, Wire, until, within
@@ -136,7 +136,7 @@ class Lives(RuleBasedStateMachine):
             )
             line = (await wire.reply()).body.partition(b"\n")[0]
         told = JSON.loads(line, Options())[0][0]
-        assert hasattr(told, "session")
+        assert isinstance(told, Open)
         self.sid, self.key = told.session["sid"], told.session["key"]
         session = self.place.server.find(self.sid)
         assert session
