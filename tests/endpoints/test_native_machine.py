@@ -367,7 +367,11 @@ def test_nothing_is_lost_repeated_or_out_of_order_on_real_sockets() -> None:
                     phases=(Phase.generate,),
                     deadline=None,
                     print_blob=True,
-                    suppress_health_check=list(HealthCheck),
+                    suppress_health_check=[
+                        HealthCheck.too_slow,
+                        HealthCheck.data_too_large,
+                        HealthCheck.filter_too_much,
+                    ],
                 ),
             )
         finally:
