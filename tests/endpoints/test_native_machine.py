@@ -2,7 +2,7 @@
 
 The server is a mount under aiohttp's AppRunner with its defaults; the client is a bare Link with bare sockets. What the
 network does meanwhile is its own affair, so a life that failed may pass the next time: then run it often.
-HYBRIDWS_EXAMPLES says how many lives are tried (40 unless it does; `make simulate` more), HYBRIDWS_TEST_SEED which.
+HYBRIDWS_EXAMPLES says how many lives are tried (150 unless it does; `make simulate` more), HYBRIDWS_TEST_SEED which.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from hybridws.core.codec import Codec
     from hybridws.core.link import Lane
 
-EXAMPLES: Final = int(os.environ.get("HYBRIDWS_EXAMPLES") or 40)
+EXAMPLES: Final = int(os.environ.get("HYBRIDWS_EXAMPLES") or 150)
 SEED: Final = int(os.environ["HYBRIDWS_TEST_SEED"])
 STEPS: Final = 40
 MOMENT: Final = 0.001
