@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
+from aiohttp import web
 
+import hybridws
+from hybridws.aiohttp import mount
 from hybridws.gate import is_foreign, new_id
-from tests.conformance.wire import Socket, Wire, echo, handshake
+from tests.conformance.wire import Socket, Wire, echo, handshake, within
 from tests.endpoints.native_wire import CODECS, Frames, encode, said
 
 if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler
+
     from tests.conformance.peers import Mounting
     from tests.endpoints.native_wire import Dial
 
@@ -91,3 +96,37 @@ def test_foreign_names() -> None:
         f"r.{process}",
     ):
         assert is_foreign(name)
+
+
+@pytest.mark.parametrize("transport", ["websocket", "stream", "poll"])
+async def test_the_python_client_has_a_route(transport: str) -> None:
+    """It chooses one for each session, and its WebSocket comes with the same: a balancer needs no more."""
+    seen: list[tuple[str, str | None]] = []
+
+    async def look(request: web.Request, handler: Handler) -> web.StreamResponse:
+        seen.append((request.path.rpartition("/")[2], request.query.get("route")))
+        return await handler(request)
+
+    app = web.Application(middlewares=[web.middleware(look)])
+    server = mount(app, "/echo", echo)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/echo"
+        routes: set[str] = set()
+        for _ in range(2):
+            seen.clear()
+            async with hybridws.connect(url, transports=[transport]) as client:
+                (session,) = server.sessions
+                route, _, rest = session.id.partition("-")
+                assert re.fullmatch(r"[A-Za-z0-9]{1,16}", route)
+                assert rest
+                await client.send("x")
+                assert await within(anext(aiter(client))) == "x"
+            assert ("open", route) in seen
+            assert (("websocket", route) in seen) == (transport == "websocket")
+            routes.add(route)
+        assert len(routes) == 2
+    finally:
+        await runner.cleanup()
