@@ -12,9 +12,9 @@ from hybridws.core.codec import JSON, MSGPACK
 from hybridws.core.packets import Message, Skipped
 from hybridws.core.sockjs import RAW, SOCKJS
 from hybridws.hub import Hub, Slow, publish
-from hybridws.options import Options
+from hybridws.options import Admission, Options
 from hybridws.server import Server
-from tests.memory import Wire, alive, begin
+from tests.memory import Wire, alive, asked, begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -224,6 +224,34 @@ async def test_a_room_has_a_policy_and_a_message_may_have_its_own() -> None:
         room.publish(text(number))
     assert session.closed is not None
     assert session.closed.code == 4008
+
+
+async def sit(session: Session) -> None:
+    """Handle a session to its end."""
+    async for _ in session:
+        pass
+
+
+async def test_all_entries_obey() -> None:
+    """What goes to everybody, to a user's sessions, or to a room of the server has its policy alike."""
+    server = Server(sit, OPTIONS)
+    session = server.open(JSON, asked(), Admission("ada"))
+    wire = Wire(session)
+    room = server.room("tea", slow="drop_oldest")
+    room.join(session)
+    all_entries: list[Callable[[str], int]] = [
+        lambda words: server.broadcast(words, slow="drop_oldest"),
+        lambda words: server.send_to("ada", words, slow="drop_oldest"),
+        lambda words: server.room("tea").publish(words),
+    ]
+    for entry in all_entries:
+        for number in range(9):
+            assert entry(text(number)) == 1
+        assert news(wire) == ([6, 7, 8], 6)
+        session.link.confirm(session.link.outbox.last)
+    await session.close()
+    session.link.confirm(session.link.outbox.last)
+    await server.close()
 
 
 async def test_close_is_what_a_message_of_that_policy_does() -> None:
