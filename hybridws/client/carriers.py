@@ -274,7 +274,7 @@ async def websocket(pilot: Pilot, proof: float) -> tuple[int, str]:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(proof):
-            socket = await pilot.courier.websocket(link.options.max_batch, pilot.route)
+            socket = await pilot.courier.websocket(link.options.max_batch)
             try:
                 attach = Attach(pilot.sid, pilot.key, pilot.next_n(), link.ackable, pilot.wishes())
                 begun = loop.time()

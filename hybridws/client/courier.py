@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +32,10 @@ WS_CLOSE: Final = 1.0
 """Seconds for which a WebSocket's answer to our close is waited for: by then another transport carries on."""
 LOOK_EVERY: Final = 0.1
 """Seconds between two looks at whether a silent stream should have shown something."""
+ROUTED: Final = ("open", "websocket")
+"""Addresses that name no session: a balancer sees by the route where they belong."""
+ROUTE_BYTES: Final = 4
+"""Enough to spread clients over processes; two that have the same are merely neighbours."""
 STREAM: Final = {"Accept": "text/event-stream"}
 """Several inspecting proxies pass a response unbuffered if the request says this."""
 
@@ -67,7 +72,7 @@ def believe(status: int, body: bytes, codec: Codec, options: Options) -> Batch:
 class Courier:
     """One way to one server: its address, and how requests get there."""
 
-    __slots__ = ("_base", "_http", "_origin", "_request", "_sockets")
+    __slots__ = ("_base", "_http", "_origin", "_request", "_route", "_sockets")
 
     def __init__(self, http: aiohttp.ClientSession, url: str, request: Mapping[str, Any]) -> None:
         """Send to `url`; `request` holds what every request takes (proxy, ssl ...). Raises ValueError for no URL."""
@@ -79,6 +84,7 @@ class Courier:
         self._http: Final = http
         self._request: Final = dict(request)
         self._origin: Final = origin_of(str(self._base)) or ""
+        self._route = ""
         self._sockets: Final[set[asyncio.Task[bool]]] = set()
 
     @property
@@ -86,9 +92,13 @@ class Courier:
         """The server's origin."""
         return self._origin
 
-    def _at(self, path: str, route: str = "") -> URL:
+    def choose_route(self) -> None:
+        """Make up the word by which balancers may keep the requests of the next session together (protocol §4)."""
+        self._route = secrets.token_hex(ROUTE_BYTES)
+
+    def _at(self, path: str) -> URL:
         url = self._base / "v1" / path if "/" not in path else self._base.joinpath("v1", *path.split("/"))
-        return url.with_query(route=route) if route else url
+        return url.with_query(route=self._route) if self._route and path in ROUTED else url
 
     def _headers(self, url: URL, extra: Mapping[str, str]) -> dict[str, str]:
         """Name our origin where we send a cookie: without it the server would take us for a page that hides its own."""
@@ -97,18 +107,9 @@ class Courier:
             headers["Origin"] = self._origin
         return headers
 
-    async def post(
-        self,
-        path: str,
-        body: bytes,
-        timeout: float,  # noqa: ASYNC109 - a limit of its own
-        route: str = "",
-    ) -> tuple[int, bytes]:
-        """POST and read the whole answer, in at most `timeout` seconds. Raises NetworkFault.
-
-        `route` is for balancers, where the path does not name a session.
-        """
-        url = self._at(path, route)
+    async def post(self, path: str, body: bytes, timeout: float) -> tuple[int, bytes]:  # noqa: ASYNC109 - a limit of its own
+        """POST and read the whole answer, in at most `timeout` seconds. Raises NetworkFault."""
+        url = self._at(path)
         try:
             async with (
                 asyncio.timeout(timeout),
@@ -160,9 +161,9 @@ class Courier:
                         f"the stream showed nothing for {silent:.1f} s: it is buffered or dead"
                     ) from None
 
-    async def websocket(self, max_size: int, route: str) -> WebSocket:
-        """Open a WebSocket for a session of this route. Raises NetworkFault."""
-        url = self._at("websocket", route)
+    async def websocket(self, max_size: int) -> WebSocket:
+        """Open a WebSocket. Raises NetworkFault."""
+        url = self._at("websocket")
         try:
             ws = await self._http.ws_connect(
                 url,

@@ -55,9 +55,6 @@ RENEW_AT: Final = 0.8
 LEAST_RENEWAL: Final = 0.1
 """Where fresh credentials cannot be had, they are asked for again in half of the time that is left, down to this."""
 
-ROUTE_BYTES: Final = 4
-"""Enough to spread clients over processes; two that have the same are merely neighbours."""
-
 _winners: dict[str, tuple[str, float]] = {}  # what has worked for an origin, and until when that is believed
 
 
@@ -86,10 +83,9 @@ class Pilot:
     def __init__(self, courier: Courier, bid: Bid, info: Info, tell: Callable[[Event], None]) -> None:
         """Prepare to open a session; `tell` hears of every turn in its life."""
         self.courier: Final = courier
+        courier.choose_route()
         self.info: Final = info
         self.ladder: Final = Ladder(bid.order)
-        self.route = secrets.token_hex(ROUTE_BYTES)
-        """What balancers may keep our requests together by, before and beside the session's name."""
         self.sid = ""
         self.key = ""
         self.heartbeat = 0.0
@@ -186,7 +182,7 @@ class Pilot:
                 attempt = Attempt("open", begun)
                 self.info.attempts.append(attempt)
                 try:
-                    status, answer = await self.courier.post("open", body, patience, self.route)
+                    status, answer = await self.courier.post("open", body, patience)
                     session = self._begin(status, answer, words)
                 except NetworkFault as fault:
                     attempt.failure = str(fault)
