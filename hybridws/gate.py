@@ -63,6 +63,11 @@ def is_foreign(sid: str) -> bool:
     return sid.partition(".")[0].rpartition("-")[2] != _process[0]
 
 
+def new_route() -> str:
+    """Make a route up, as a client: enough to spread clients over processes, and two that have the same do no harm."""
+    return secrets.token_hex(4)
+
+
 def route_of(request: Request) -> str:
     """Return the word by which a balancer may keep a client at one process (docs/protocol.md §3), empty without one.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +14,7 @@ from yarl import URL
 from hybridws.core.codec import JSON
 from hybridws.core.packets import Ack, Open, Refuse
 from hybridws.errors import HybridError, Malformed, TooLarge
-from hybridws.gate import origin_of
+from hybridws.gate import new_route, origin_of
 from hybridws.options import Options
 from hybridws.sockets import WebSocket
 
@@ -34,8 +33,6 @@ LOOK_EVERY: Final = 0.1
 """Seconds between two looks at whether a silent stream should have shown something."""
 ROUTED: Final = ("open", "websocket")
 """Addresses that name no session: a balancer sees by the route where they belong."""
-ROUTE_BYTES: Final = 4
-"""Enough to spread clients over processes; two that have the same are merely neighbours."""
 STREAM: Final = {"Accept": "text/event-stream"}
 """Several inspecting proxies pass a response unbuffered if the request says this."""
 
@@ -94,7 +91,7 @@ class Courier:
 
     def choose_route(self) -> None:
         """Make up the word by which balancers may keep the requests of the next session together (protocol §4)."""
-        self._route = secrets.token_hex(ROUTE_BYTES)
+        self._route = new_route()
 
     def _at(self, path: str) -> URL:
         url = self._base / "v1" / path if "/" not in path else self._base.joinpath("v1", *path.split("/"))
