@@ -24,8 +24,9 @@ js:        ## Check, test and build the JavaScript client in static/
 fmt:       ## Format the code and mend what can be mended
 	@tools/venv test && .venv/bin/ruff check --fix-only . && .venv/bin/ruff format .
 
-simulate:  ## Try 10,000 random lives of two links on a hostile network
+simulate:  ## Try 10,000 random lives of two links on a hostile network, and 500 on real sockets
 	@tools/setup test && HYBRIDWS_EXAMPLES=10000 tools/test -m simulation tests/core/test_link_machine.py $(ARGS)
+	@HYBRIDWS_EXAMPLES=500 tools/test -m simulation tests/endpoints/test_native_machine.py $(ARGS)
 
 mutants:   ## Show that the simulation finds faults that were planted in the core
 	@tools/setup test && tools/mutants $(ARGS)

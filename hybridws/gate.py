@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from hybridws.agenda import become_task
-from hybridws.errors import Forbidden, NotAuthenticated
+from hybridws.errors import Forbidden, Malformed, NotAuthenticated
 from hybridws.options import ANY_ORIGIN, ANY_ORIGIN_WITH_CREDENTIALS, Admission, Options
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ _ORIGIN: Final = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?/
 """What a browser can send, in lower case: no path, no pattern, and a name of other letters only as xn--."""
 
 
+_ROUTE: Final = re.compile("[A-Za-z0-9]{1,16}")
+"""What a client may call its route: nothing that means something in a path, a log or a balancer's configuration."""
+
+
 class Risk(Enum):
     """How a request could be made by a page that is not allowed to (see the file's head)."""
 
@@ -50,14 +54,30 @@ _process: list[str] = [secrets.token_hex(4)]  # the name of this process: a fork
 os.register_at_fork(after_in_child=lambda: _process.__setitem__(0, secrets.token_hex(4)))
 
 
-def new_id() -> str:
-    """Make the name of a session: the process it lives in, and 128 random bits."""
-    return f"{_process[0]}.{secrets.token_urlsafe(16)}"
+def new_id(route: str = "") -> str:
+    """Make the name of a session: its client's route, if it has one, the process it lives in, and 128 random bits."""
+    return f"{route}{route and '-'}{_process[0]}.{secrets.token_urlsafe(16)}"
 
 
 def is_foreign(sid: str) -> bool:
     """Tell whether a session's name was made by another process than this one."""
-    return not sid.startswith(f"{_process[0]}.")
+    return sid.partition(".")[0].rpartition("-")[2] != _process[0]
+
+
+def new_route() -> str:
+    """Make a route up, as a client: enough to spread clients over processes, and two that have the same do no harm."""
+    return secrets.token_hex(4)
+
+
+def route_of(request: Request) -> str:
+    """Return the word by which a balancer may keep a client at one process (docs/protocol.md §3), empty without one.
+
+    Raises Malformed for what is no route: it becomes part of the session's name.
+    """
+    route = request.query.get("route")
+    if route is not None and not _ROUTE.fullmatch(route):
+        raise Malformed("a route is 1 to 16 letters and digits, of ASCII")
+    return route or ""
 
 
 def new_key() -> str:

@@ -98,7 +98,7 @@ class Options:
     send_timeout: float = 120.0
     """`send` waits so long for room, then raises `Stalled`: two peers that only send would wait for ever."""
     slow_grace: float = 5.0
-    """A broadcast may hold the buffer over full for so long; over twice full ends the session at once."""
+    """Broadcasts may hold a buffer full for so long; then, or at once if it is full twice over, their policy acts."""
 
     # Times of a session
     heartbeat_delay: float = 25.0

@@ -19,7 +19,7 @@ from hybridws.limits import Turnstile
 from hybridws.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Hashable, Iterator
 
     from hybridws.core.codec import Codec
     from hybridws.exchange import Request
@@ -130,21 +130,26 @@ class Server:
         """The sessions that have not ended: a live view, in the order in which they opened."""
         return Sessions(self._sessions)
 
-    def room(self, name: str) -> hub.Room:
-        """Return the room of this name: join, leave and publish there."""
-        return self._hub.room(name)
+    def room(self, name: str, *, slow: hub.Slow | None = None) -> hub.Room:
+        """Return the room of this name: join, leave and publish there.
 
-    def broadcast(self, message: object) -> int:
+        `slow` sets what becomes of members that take too little (`close`, `drop_oldest`, `latest`; see `hub.publish`)
+        for all that is published there without a policy of its own. A room that is empty and that nobody holds on to
+        is forgotten, its policy too. Raises ValueError for any other word.
+        """
+        return self._hub.room(name, slow)
+
+    def broadcast(self, message: object, *, slow: hub.Slow = "close", key: Hashable | None = None) -> int:
         """Send one message to every session, and return to how many; it waits for nobody (see `hub.publish`)."""
-        return hub.publish(list(self._sessions.values()), message)
+        return hub.publish(list(self._sessions.values()), message, slow=slow, key=key)
 
     def sessions_of(self, user: object) -> list[Session]:
         """Return the sessions of a user, as `authenticate` named it."""
         return [session for session in self._sessions.values() if session.user == user]
 
-    def send_to(self, user: object, message: object) -> int:
+    def send_to(self, user: object, message: object, *, slow: hub.Slow = "close", key: Hashable | None = None) -> int:
         """Send one message to all sessions of a user, and return to how many (see `hub.publish`)."""
-        return hub.publish(self.sessions_of(user), message)
+        return hub.publish(self.sessions_of(user), message, slow=slow, key=key)
 
     # ── for the endpoints ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -161,10 +166,19 @@ class Server:
         return await self.gate.identify(request, auth)
 
     def open(
-        self, codec: Codec, request: Request, admission: Admission | None = None, *, name: str | None = None
+        self,
+        codec: Codec,
+        request: Request,
+        admission: Admission | None = None,
+        *,
+        name: str | None = None,
+        route: str = "",
     ) -> Session:
-        """Open a session and start its handler; `name` is what later requests will `find` it by (else its id)."""
-        sid = new_id()
+        """Open a session and start its handler; `name` is what later requests will `find` it by (else its id).
+
+        `route` is the client's word for balancers (`gate.route_of`); it becomes part of the id.
+        """
+        sid = new_id(route)
         session = Session(sid, Link(codec, self.options), request, time.time, self._attend.add, self.agenda)
         if codec.numbered:
             session.key = new_key()
@@ -214,8 +228,8 @@ class Server:
             self._warned_foreign = True
             log.warning(
                 "a client asks for a session of another process, and is told to open a new one: sessions live in one "
-                "process. Run one process; or make the balancer stick, by address or cookie since the open names no "
-                "session yet (examples/behind_nginx); or share sessions through a broker"
+                "process. Run one process; or have the balancer stick by session, as examples/behind_nginx/nginx.conf "
+                "does with nginx's hash; or share sessions through a broker"
             )
 
     def epitaph(self, name: str) -> Closed | None:

@@ -33,7 +33,7 @@ from hybridws.seat import Bell, Line
 from hybridws.upkeep import Upkeep
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Hashable
 
     from hybridws import exchange
     from hybridws.core.codec import Batch
@@ -279,7 +279,7 @@ class Session:
         """Send a packet of ours, whether there is room or not. Raises SessionClosed, Unsendable, MessageTooLarge."""
         self.post(self.link.codec.dumps(packet, self.link.options))
 
-    def post(self, words: bytes, *, loose: bool = False, key: str | None = None) -> None:
+    def post(self, words: bytes, *, loose: bool = False, key: Hashable | None = None) -> None:
         """Put encoded words into the outbox, whether there is room or not. Raises SessionClosed."""
         if self.closed:
             raise self._closed_error()
@@ -288,6 +288,11 @@ class Session:
             self.dock.seat.wake()
         elif self.bells:
             self._ring_all()
+
+    def relieve(self, cost: int = 0, key: Hashable | None = None) -> None:
+        """Drop broadcasts that may be dropped, until `cost` more bytes find room; senders that wait may get some."""
+        if self.link.relieve(cost, key):
+            self._line.call(self._has_room)
 
     def _has_room(self) -> bool:
         return not self.link.full

@@ -90,7 +90,7 @@ class Upkeep:
             session.lose(codes.NOBODY_CAME, f"nothing attached within {options.attach_timeout:g} s")
         elif gone_for >= options.resume:
             session.lose(codes.ABNORMAL, f"no transport for {options.resume:g} s (resume)")
-        elif session.link.full and gone_for > 0:
+        elif gone_for > 0 and _stuffed(session):
             session.lose(codes.ABNORMAL, "the buffer was full while no transport was there to empty it")
 
     def _tick_credentials(self, session: Session, now: float) -> None:
@@ -134,6 +134,13 @@ class Upkeep:
         patience = options.resume if session.link.codec.numbered and not session.seat else options.close_timeout
         if now - self._ended_at >= patience and session.link.state is not State.CLOSED:
             session.give_up(f"the client did not answer the close for {patience:g} s")
+
+
+def _stuffed(session: Session) -> bool:
+    """Tell whether the buffer is full of what may not be dropped."""
+    if session.link.full:
+        session.relieve()
+    return session.link.full
 
 
 def tick_seat(session: Session, seat: Seat, now: float) -> None:

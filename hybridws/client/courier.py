@@ -14,7 +14,7 @@ from yarl import URL
 from hybridws.core.codec import JSON
 from hybridws.core.packets import Ack, Open, Refuse
 from hybridws.errors import HybridError, Malformed, TooLarge
-from hybridws.gate import origin_of
+from hybridws.gate import new_route, origin_of
 from hybridws.options import Options
 from hybridws.sockets import WebSocket
 
@@ -31,6 +31,8 @@ WS_CLOSE: Final = 1.0
 """Seconds for which a WebSocket's answer to our close is waited for: by then another transport carries on."""
 LOOK_EVERY: Final = 0.1
 """Seconds between two looks at whether a silent stream should have shown something."""
+ROUTED: Final = ("open", "websocket")
+"""Addresses that name no session: a balancer sees by the route where they belong."""
 STREAM: Final = {"Accept": "text/event-stream"}
 """Several inspecting proxies pass a response unbuffered if the request says this."""
 
@@ -67,7 +69,7 @@ def believe(status: int, body: bytes, codec: Codec, options: Options) -> Batch:
 class Courier:
     """One way to one server: its address, and how requests get there."""
 
-    __slots__ = ("_base", "_http", "_origin", "_request", "_sockets")
+    __slots__ = ("_base", "_http", "_origin", "_request", "_route", "_sockets")
 
     def __init__(self, http: aiohttp.ClientSession, url: str, request: Mapping[str, Any]) -> None:
         """Send to `url`; `request` holds what every request takes (proxy, ssl ...). Raises ValueError for no URL."""
@@ -79,6 +81,7 @@ class Courier:
         self._http: Final = http
         self._request: Final = dict(request)
         self._origin: Final = origin_of(str(self._base)) or ""
+        self._route = ""
         self._sockets: Final[set[asyncio.Task[bool]]] = set()
 
     @property
@@ -86,8 +89,13 @@ class Courier:
         """The server's origin."""
         return self._origin
 
+    def choose_route(self) -> None:
+        """Make up the word by which balancers may keep the requests of the next session together (protocol §4)."""
+        self._route = new_route()
+
     def _at(self, path: str) -> URL:
-        return self._base / "v1" / path if "/" not in path else self._base.joinpath("v1", *path.split("/"))
+        url = self._base / "v1" / path if "/" not in path else self._base.joinpath("v1", *path.split("/"))
+        return url.with_query(route=self._route) if self._route and path in ROUTED else url
 
     def _headers(self, url: URL, extra: Mapping[str, str]) -> dict[str, str]:
         """Name our origin where we send a cookie: without it the server would take us for a page that hides its own."""

@@ -83,6 +83,7 @@ class Pilot:
     def __init__(self, courier: Courier, bid: Bid, info: Info, tell: Callable[[Event], None]) -> None:
         """Prepare to open a session; `tell` hears of every turn in its life."""
         self.courier: Final = courier
+        courier.choose_route()
         self.info: Final = info
         self.ladder: Final = Ladder(bid.order)
         self.sid = ""

@@ -25,7 +25,7 @@ from hybridws.core.values import is_safe
 from hybridws.errors import Malformed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
     from hybridws.core.codec import Batch, Codec, Frame
     from hybridws.options import Options
@@ -126,6 +126,10 @@ class Link:
         """Whether the outbox holds a whole `buffer`, so that a sender should wait."""
         return self.outbox.size >= self.options.buffer
 
+    def relieve(self, cost: int = 0, key: Hashable | None = None) -> int:
+        """Drop what may be dropped until `cost` more bytes find room; return how many (see `Outbox.relieve`)."""
+        return self.outbox.relieve(max(self.options.buffer - 1 - cost, 0), key)
+
     def send(self, packet: Packet) -> int:
         """Give a packet its number, keep it, and return the number. Raises Unsendable; then nothing was numbered."""
         return self.outbox.append(self.codec.dumps(packet, self.options))
@@ -177,13 +181,9 @@ class Link:
         if not self.codec.numbered:
             if not more:
                 return []
-            kept = self.outbox.since(lane.written, limit or self.options.chunk)
+            kept = self.outbox.since(lane.written, limit or self.options.chunk, gap=-1)  # a gap is not written at all
             frames = self.codec.frames([words for words in kept if words is not None])
-            if len(frames) and None not in kept:
-                return frames
-            # What was dropped has no word here; the last frame stands for the numbers that nobody will see.
-            gap = len(kept) - sum(frame.packets for frame in frames)
-            return [*frames[:-1], frames[-1]._replace(packets=frames[-1].packets + gap)] if frames else []
+            return _with_gaps(frames, kept) if None in kept else frames
         if not (more or lane.owes or not (lane.placed or lane.on_trial)):
             return []
         head: list[bytes] = []
@@ -357,6 +357,21 @@ class Link:
             cost, count = beyond.popleft()
             self._held += cost
             self.ackable += count
+
+
+def _with_gaps(frames: list[Frame], kept: list[bytes | None]) -> list[Frame]:
+    """Let each frame stand for the dropped packets before its own as well, and the last one for those after it."""
+    counted: list[Frame] = []
+    place = 0
+    for frame in frames:
+        first, own = place, 0
+        while own < frame.packets:
+            own += kept[place] is not None
+            place += 1
+        counted.append(frame._replace(packets=place - first))
+    if counted:
+        counted[-1] = counted[-1]._replace(packets=counted[-1].packets + len(kept) - place)
+    return counted
 
 
 def _count(packet: Packet) -> int:

@@ -4,16 +4,22 @@ Rule 1: a packet gets its number here and nowhere else, when it is appended.
 Rule 2: only `confirm` forgets; reading changes nothing.
 Rule 3: the bytes are kept as they were given, so a broadcast shares one object with every outbox.
 Rule 4: a broadcast that its slow-consumer policy drops leaves its number behind, so that no other number moves.
+        Only `relieve` drops: the policies act on who is slow, and nobody else misses anything.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
 
 OVERHEAD: Final = 64
 """Bytes that each packet is counted for besides its own: about what Python and the deque add."""
+DROPPED: Final = 8
+"""Bytes that a number without its packet is counted for: its slot in the deque."""
 GAP: Final = 7
 """Bytes that a dropped packet may take in a frame: those of `["k",1]`; a run of them takes less."""
 
@@ -21,7 +27,7 @@ GAP: Final = 7
 class Outbox:
     """The numbered packets from `confirmed` + 1 to `last`, oldest first."""
 
-    __slots__ = ("_items", "_keys", "_loose", "confirmed", "last", "size")
+    __slots__ = ("_items", "_loose", "_newest", "_outdated", "confirmed", "last", "size")
 
     def __init__(self) -> None:
         """Start empty: the first packet gets number 1."""
@@ -33,7 +39,8 @@ class Outbox:
         """Bytes that are kept, each packet counted with its overhead."""
         self._items: deque[bytes | None] = deque()  # None: this number was dropped
         self._loose: deque[int] = deque()  # the numbers that may be dropped, oldest first
-        self._keys: dict[str, int] = {}
+        self._newest: dict[Hashable, int] = {}  # the newest number of each key
+        self._outdated: deque[int] = deque()  # the numbers of which a newer one has the same key
 
     def __len__(self) -> int:
         """Count the packets that are not confirmed."""
@@ -43,10 +50,10 @@ class Outbox:
         """Tell what is kept."""
         return f"<Outbox {self.confirmed + 1}..{self.last}, {self.size} bytes>"
 
-    def append(self, words: bytes, *, loose: bool = False, key: str | None = None) -> int:
+    def append(self, words: bytes, *, loose: bool = False, key: Hashable | None = None) -> int:
         """Give one encoded packet its number, keep it, and return the number.
 
-        A loose one may be dropped by `drop_oldest`. One with a key takes the place of the last one with that key.
+        `relieve` may drop a loose one, and one with a key as soon as there is a newer one with that key.
         """
         self._items.append(words)
         self.size += len(words) + OVERHEAD
@@ -54,16 +61,29 @@ class Outbox:
         if loose:
             self._loose.append(self.last)
         if key is not None:
-            self._drop(self._keys.get(key, 0))
-            self._keys[key] = self.last
+            self._outdate(key)
+            self._newest[key] = self.last
         return self.last
 
-    def drop_oldest(self, room: int) -> int:
-        """Drop loose packets, the oldest first, until at most `room` bytes are kept; return how many were dropped."""
+    def relieve(self, room: int, key: Hashable | None = None) -> int:
+        """Drop what may be dropped until at most `room` bytes are kept; return how many packets that were.
+
+        First all of which there is a newer one with the same key, or will be, if it is `key`; then the oldest loose
+        ones.
+        """
+        if key is not None:
+            self._outdate(key)
         dropped = 0
+        while self._outdated:
+            dropped += self._drop(self._outdated.popleft())
         while self._loose and self.size > room:
             dropped += self._drop(self._loose.popleft())
         return dropped
+
+    def _outdate(self, key: Hashable) -> None:
+        number = self._newest.pop(key, 0)
+        if number > self.confirmed:
+            self._outdated.append(number)
 
     def _drop(self, number: int) -> bool:
         index = number - self.confirmed - 1
@@ -71,20 +91,20 @@ class Outbox:
         if words is None:
             return False
         self._items[index] = None
-        self.size -= len(words)  # the number itself stays, with what it costs
+        self.size -= len(words) + OVERHEAD - DROPPED
         return True
 
-    def since(self, cursor: int, limit: int) -> list[bytes | None]:
+    def since(self, cursor: int, limit: int, *, gap: int = GAP) -> list[bytes | None]:
         """Return the packets after number `cursor`: as many as fit in `limit` bytes, but one at least.
 
-        None stands for a packet that was dropped.
+        None stands for a packet that was dropped, which takes `gap` bytes of the limit.
         """
         start = max(cursor - self.confirmed, 0)
         if start == 0 and self.size <= limit:
             return list(self._items)
         chosen: list[bytes | None] = []
         for words in islice(self._items, start, None):
-            limit -= (GAP if words is None else len(words)) + 1  # one for what joins it to the next
+            limit -= (gap if words is None else len(words)) + 1  # one for what joins it to the next
             if limit < 0 and chosen:
                 break
             chosen.append(words)
@@ -98,10 +118,13 @@ class Outbox:
         if count <= self.confirmed:
             return False
         for _ in range(count - self.confirmed):
-            self.size -= len(self._items.popleft() or b"") + OVERHEAD
+            words = self._items.popleft()
+            self.size -= DROPPED if words is None else len(words) + OVERHEAD
         self.confirmed = count
         while self._loose and self._loose[0] <= count:
             self._loose.popleft()
-        if len(self._keys) > 2 * len(self._items):  # so that going through them costs nothing on average
-            self._keys = {key: number for key, number in self._keys.items() if number > count}
+        while self._outdated and self._outdated[0] <= count:  # one that blocks others has a newer one that is kept
+            self._outdated.popleft()
+        if len(self._newest) > 2 * len(self._items):  # so that going through them costs nothing on average
+            self._newest = {key: number for key, number in self._newest.items() if number > count}
         return True

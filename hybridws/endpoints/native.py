@@ -15,7 +15,7 @@ from hybridws.core.link import State
 from hybridws.core.packets import Ack, Attach, Auth, Heartbeat, Hello, Open, Position, Refuse
 from hybridws.endpoints.routes import NO_SNIFFING, Missing, Route, Visit, at
 from hybridws.errors import Forbidden, Malformed, NoSession, Refused, TooLarge, TooSlow
-from hybridws.gate import Risk, is_foreign
+from hybridws.gate import Risk, is_foreign, route_of
 from hybridws.transports.downlinks import EVENTS, STREAMS, Downlink, Manner, Pump, Response
 from hybridws.transports.websocket import KINDS, Carrier
 
@@ -93,6 +93,7 @@ def _greeting(hello: Hello) -> Greeting:
 async def _make(visit: Visit, greeting: Greeting) -> tuple[Session, bool]:
     """Open a session, and tell whether it is new: the same nonce from the same page and user gives the one before."""
     server, request = visit.server, visit.request
+    route = route_of(request)
     known = server.repeated(greeting.nonce) if greeting.nonce else None
     if known:
         if known.request.headers.get("Origin") != request.headers.get("Origin"):
@@ -102,7 +103,7 @@ async def _make(visit: Visit, greeting: Greeting) -> tuple[Session, bool]:
             raise Forbidden("this nonce is another user's")
         return known, False
     admission = await server.admit(request, greeting.auth)
-    session = server.open(greeting.codec, request, admission)
+    session = server.open(greeting.codec, request, admission, route=route)
     session.admitted = _credentials(request, greeting.auth)
     if greeting.nonce:
         server.remember_nonce(greeting.nonce, session)
@@ -434,6 +435,7 @@ async def _send(visit: Visit) -> None:
 
 
 async def _websocket(visit: Visit) -> None:
+    route_of(visit.request)  # a wrong one is refused before the handshake
     try:
         socket = await visit.exchange.upgrade()
     except Malformed as fault:

@@ -139,7 +139,7 @@ class _Wire:
             scissors.cut()
             return False
         if data.startswith((b"POST ", b"GET ")):
-            self._begin(data.split(b" ", 2)[1].decode().rpartition("/")[2])
+            self._begin(data.split(b" ", 2)[1].decode().partition("?")[0].rpartition("/")[2])
         if self.kind in scissors.blocked:
             return False
         before = len(self._request)

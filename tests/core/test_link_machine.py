@@ -72,7 +72,7 @@ class Side:
     def drop(self, room: int) -> None:
         """Drop loose messages, and note which."""
         outbox = self.link.outbox
-        outbox.drop_oldest(room)
+        outbox.relieve(room)
         kept = outbox.since(outbox.confirmed, outbox.size)
         self.dropped |= {outbox.confirmed + 1 + place for place, words in enumerate(kept) if words is None}
 

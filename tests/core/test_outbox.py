@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybridws.core.outbox import OVERHEAD, Outbox
+from hybridws.core.outbox import DROPPED, OVERHEAD, Outbox
 
 EVERYTHING = 10**9
 
@@ -83,13 +84,13 @@ def test_a_loose_packet_may_be_dropped_and_leaves_its_number() -> None:
     for words, loose in ((b"1", False), (b"22", True), (b"333", True), (b"4444", True)):
         outbox.append(words, loose=loose)
     full = outbox.size
-    assert outbox.drop_oldest(full) == 0
-    assert outbox.drop_oldest(full - 1) == 1
+    assert outbox.relieve(full) == 0
+    assert outbox.relieve(full - 1) == 1
     assert outbox.since(0, EVERYTHING) == [b"1", None, b"333", b"4444"]
-    assert (len(outbox), outbox.last, outbox.size) == (4, 4, full - 2)
-    assert outbox.drop_oldest(0) == 2
+    assert (len(outbox), outbox.last, outbox.size) == (4, 4, full - 2 - OVERHEAD + DROPPED)
+    assert outbox.relieve(0) == 2
     assert outbox.since(0, EVERYTHING) == [b"1", None, None, None]
-    assert outbox.drop_oldest(0) == 0
+    assert outbox.relieve(0) == 0
 
 
 def test_what_was_confirmed_is_not_dropped_again() -> None:
@@ -97,25 +98,40 @@ def test_what_was_confirmed_is_not_dropped_again() -> None:
     outbox = Outbox()
     for words in (b"1", b"2", b"3"):
         outbox.append(words, loose=True)
-    outbox.drop_oldest(outbox.size - 1)
+    outbox.relieve(outbox.size - 1)
     outbox.confirm(2)
     assert outbox.since(2, EVERYTHING) == [b"3"]
     assert outbox.size == 1 + OVERHEAD
-    assert outbox.drop_oldest(0) == 1
+    assert outbox.relieve(0) == 1
     outbox.confirm(3)
     assert outbox.size == 0
 
 
-def test_a_packet_with_a_key_takes_the_place_of_the_last_one() -> None:
-    """Only the latest of each key is kept; one that was confirmed, or has another key, is not touched."""
+def test_only_the_latest_of_a_key_is_kept_once_it_matters() -> None:
+    """All of a key are kept until `relieve`; then only the latest, and that only until the next one is there."""
     outbox = Outbox()
     for words, key in ((b"a1", "a"), (b"b1", "b"), (b"a2", "a"), (b"x", None), (b"a3", "a")):
         outbox.append(words, key=key)
+    assert outbox.since(0, EVERYTHING) == [b"a1", b"b1", b"a2", b"x", b"a3"]
+    assert outbox.relieve(EVERYTHING) == 2
     assert outbox.since(0, EVERYTHING) == [None, b"b1", None, b"x", b"a3"]
+    assert outbox.relieve(EVERYTHING, "b") == 1
     outbox.confirm(5)
     outbox.append(b"a4", key="a")
     outbox.append(b"b2", key="b")
+    assert outbox.relieve(0) == 0
     assert outbox.since(5, EVERYTHING) == [b"a4", b"b2"]
+
+
+def test_keys_and_marks_do_not_outlive_their_packets() -> None:
+    """Who takes all that comes leaves nothing behind, however many keys and loose packets there were."""
+    outbox = Outbox()
+    for number in range(10_000):
+        outbox.append(b"x", loose=True, key=number % 5_000)
+        outbox.append(b"y", key="one")
+        outbox.confirm(outbox.last - 1)
+    kept = [getattr(outbox, name) for name in ("_items", "_loose", "_newest", "_outdated")]
+    assert [len(one) for one in kept] == [1, 0, pytest.approx(1, abs=2), pytest.approx(0, abs=1)]
 
 
 STEPS = st.one_of(
@@ -136,24 +152,25 @@ def test_it_is_a_list_that_is_cut_at_the_front(
     outbox = Outbox()
     said: list[bytes | None] = []
     loose: list[bool] = []
-    latest: dict[str, int] = {}
+    keys: list[str | None] = []
     confirmed = 0
     for step in steps:
         if step[0] == "append":
             _, words, may_go, key = step
-            if key is not None:
-                if latest.get(key, -1) >= confirmed:
-                    said[latest[key]] = None
-                latest[key] = len(said)
             said.append(words)
             loose.append(may_go)
+            keys.append(key)
             assert outbox.append(words, loose=may_go, key=key) == len(said)
         elif step[0] == "confirm":
             count = min(step[1], len(said))
             assert outbox.confirm(count) is (count > confirmed)
             confirmed = max(confirmed, count)
         else:
-            dropped = outbox.drop_oldest(step[1])
+            dropped = outbox.relieve(step[1])
+            for number in range(confirmed, len(said)):
+                if said[number] is not None and keys[number] and keys[number] in keys[number + 1 :]:
+                    said[number] = None
+                    dropped -= 1
             for number in range(confirmed, len(said)):
                 if dropped and loose[number] and said[number] is not None:
                     said[number] = None
@@ -164,7 +181,7 @@ def test_it_is_a_list_that_is_cut_at_the_front(
             )
     left = said[confirmed:]
     assert outbox.since(confirmed, EVERYTHING) == left
-    assert outbox.size == sum(len(words or b"") + OVERHEAD for words in left)
+    assert outbox.size == sum(DROPPED if words is None else len(words) + OVERHEAD for words in left)
     some = outbox.since(cursor, limit)
     after = said[max(cursor, confirmed) :]
     assert some == after[: len(some)]

@@ -217,8 +217,8 @@ def test_outbox_scripts(row: dict[str, Any]) -> None:
                 expected = words
             case {"confirm": count, "is": changed}:
                 got, expected = outbox.confirm(count), changed
-            case {"drop_oldest": room, "is": dropped}:
-                got, expected = outbox.drop_oldest(room), dropped
+            case {"relieve": room, "is": dropped}:
+                got, expected = outbox.relieve(room, step.get("key")), dropped
             case {"state": state}:
                 got, expected = {name: getattr(outbox, name) for name in state}, state
             case _:
@@ -333,7 +333,7 @@ VERBS: dict[str, Callable[[Script, dict[str, Any]], object]] = {
     "receive": Script.receive,
     "take": Script.take,
     "confirm": lambda script, step: script.link.confirm(step["confirm"]),
-    "drop_oldest": lambda script, step: script.link.outbox.drop_oldest(step["drop_oldest"]),
+    "relieve": lambda script, step: script.link.outbox.relieve(step["relieve"]),
     "close": lambda script, step: script.link.close(*step["close"]),
     "abandon": lambda script, _step: script.link.abandon(),
     "end": lambda script, _step: script.link.end(),

@@ -19,7 +19,7 @@ from tests.conformance.wire import TEXT, Wire, Witness, echo, until, within
 from tests.endpoints.native_wire import CODECS, encode, pack, said
 
 if TYPE_CHECKING:
-    from hybridws import Session
+    from hybridws import Server, Session
     from tests.conformance.peers import Mounting
     from tests.conformance.wire import Place
     from tests.endpoints.native_wire import Answer, Dial, Talk
@@ -522,8 +522,12 @@ async def test_hostile_neighbours(place: Mounting, dial: Dial) -> None:
 
 # ── many that are never used ──────────────────────────────────────────────────────────────────────────────────────
 
-CROWD: Final = 20_000
+CROWD: Final = 100_000
 """Sessions that are opened and never used."""
+REHEARSAL: Final = 20_000
+"""Those that come before memory is looked at, so that what is kept for use again is there."""
+TURNED_AWAY: Final = 20_000
+"""Requests, of which most meet the usual limits."""
 LINES: Final = 10
 """Connections over which they are opened ..."""
 AT_ONCE: Final = 20
@@ -535,15 +539,17 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
-async def crowd_in(place: Place, count: int) -> set[int]:
-    """Open sessions that nothing attaches to, over a few connections, and return the statuses."""
+async def crowd_in(place: Place, count: int) -> tuple[set[int], int]:
+    """Open sessions that nothing attaches to, over a few connections; return the statuses, and the most at once."""
     body = encode("json", [["i", {"v": 1}]]) + b"\n" + encode("json", [["#", 1], ["m", "x" * 100]])
     first = f"POST {place.at('/v1/open')} HTTP/1.1\r\nHost: {urlsplit(place.origin).netloc}\r\n"
     headers = f"{first}Origin: {place.origin}\r\nContent-Length: {len(body)}\r\n\r\n"
     request = headers.encode() + body
     statuses: set[int] = set()
+    most = 0
 
     async def come(share: int) -> None:
+        nonlocal most
         async with await Wire.to(place.origin) as wire:
             for _ in range(share // AT_ONCE):
                 wire.writer.write(request * AT_ONCE)
@@ -552,9 +558,10 @@ async def crowd_in(place: Place, count: int) -> set[int]:
                     statuses.add(int(head[9:12]))
                     length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
                     await wire.reader.readexactly(length)
+                most = max(most, len(place.server.sessions))
 
     await asyncio.gather(*(come(count // LINES) for _ in range(LINES)))
-    return statuses
+    return statuses, most
 
 
 async def sleep_in(session: Session) -> None:
@@ -563,18 +570,24 @@ async def sleep_in(session: Session) -> None:
         session.state["last"] = message
 
 
+async def gone(server: Server) -> None:
+    """Wait until nothing is remembered of anybody; that takes no longer than 30 s."""
+    await until(lambda: not any(vars(server)[name] for name in ("_sessions", "_kept", "_graves", "_fresh")), 30)
+    gc.collect()
+
+
+@pytest.mark.timeout(240)
 async def test_never_used(place: Mounting) -> None:
-    """Thousands of sessions that nobody ever attaches to are gone after `attach_timeout`, and so is their memory."""
+    """100,000 sessions that nobody ever attaches to are gone after `attach_timeout`, and so is their memory."""
     free: dict[str, Any] = {"max_fresh": 10**6, "opens_per_second": 10**6, "opens_burst": 10**6}
-    served = await place(sleep_in, **free, attach_timeout=2, resume=0.5, open_linger=1e-6)
-    server = served.server
-    assert await crowd_in(served, CROWD // 5) == {200}  # so that the allocator has its pools
-    await until(lambda: not server.sessions and not vars(server)["_kept"] and not vars(server)["_graves"], 30)
-    gc.collect()
+    served = await place(sleep_in, **free, attach_timeout=4, resume=0.5, open_linger=1e-6)
+    assert (await crowd_in(served, REHEARSAL))[0] == {200}
+    await gone(served.server)
     blocks, held = sys.getallocatedblocks(), resident()
-    assert await crowd_in(served, CROWD) == {200}
-    await until(lambda: not server.sessions and not vars(server)["_kept"] and not vars(server)["_graves"], 30)
-    gc.collect()
+    statuses, most = await crowd_in(served, CROWD)
+    assert statuses == {200}
+    assert most > CROWD // 100, "they were here by the thousand at once"
+    await gone(served.server)
     assert sys.getallocatedblocks() < 1.1 * blocks
     assert resident() < 1.1 * held + 2**23  # what the C library keeps for the sockets besides
 
@@ -582,6 +595,13 @@ async def test_never_used(place: Mounting) -> None:
 async def test_never_let_in(place: Mounting) -> None:
     """With the usual limits most of them get 429, and for those nothing is allocated."""
     served = await place(sleep_in)
-    assert await crowd_in(served, 2000) == {200, 429}
-    assert len(served.server.sessions) == served.server.options.max_fresh
-    assert len(vars(served.server)["_kept"]) == served.server.options.max_fresh
+    limit = served.server.options.max_fresh
+    assert await crowd_in(served, 2 * limit // LINES // AT_ONCE * LINES * AT_ONCE) == ({200, 429}, limit)
+    gc.collect()
+    blocks = sys.getallocatedblocks()
+    assert await crowd_in(served, TURNED_AWAY) == ({429}, limit)
+    gc.collect()
+    assert len(vars(served.server)["_kept"]) == limit
+    handlers = [task for task in asyncio.all_tasks() if task.get_name().startswith("hybridws handler")]
+    assert len(handlers) == limit
+    assert sys.getallocatedblocks() < 1.1 * blocks

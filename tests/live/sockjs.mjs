@@ -17,6 +17,11 @@ export function enabled(SockJS, url) {
   });
 }
 
+/** Hold several conversations at once. Returns what the page would have seen of each. */
+export function crowd(SockJS, url, plans) {
+  return Promise.all(plans.map((plan) => converse(SockJS, url, plan)));
+}
+
 /**
  * Open a session over one transport, send `messages` at once, wait for `replies` of them, then close with `close`
  * ([code, reason]) or wait until the server does. Returns all that the page would have seen.

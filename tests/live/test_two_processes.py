@@ -1,9 +1,10 @@
-"""Two processes without a broker behind nginx: with stickiness sessions stick, without it a client is told why not."""
+"""Two processes without a broker behind nginx: sessions stick by their routes, else clients hear why they do not."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import shutil
 import socket
@@ -13,14 +14,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+import hybridws
+from hybridws.testing import HostileProxy
 from tests.conformance.wire import Place, Socket, Wire, handshake, within
 from tests.endpoints.native_wire import CODECS, Frames, Talk, encode, said
+from tests.live.drivers import run_node
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import AsyncGenerator
 
     from hybridws import Server
+    from hybridws.client import Event
 
 pytestmark = pytest.mark.live
 
@@ -147,8 +152,8 @@ class Far(Talk):
 
 
 @pytest.mark.parametrize("codec", CODECS)
-async def test_sticky(tmp_path: Path, codec: str) -> None:
-    """With the example's `hash` every request of a client reaches the process that has its session."""
+async def test_sticky_without_a_route(tmp_path: Path, codec: str) -> None:
+    """A client that chooses no route stays with a process by its address."""
     seen: set[int] = set()
     async with run(tmp_path, sticky=True) as pair:
         for number in range(1, CLIENTS + 1):
@@ -175,6 +180,68 @@ async def test_sticky(tmp_path: Path, codec: str) -> None:
             await talk.close()
         assert seen == {process.pid for process in pair.processes}
         assert "another process" not in await pair.complaints()
+
+
+TRANSPORTS: Final = ("websocket", "stream", "poll")
+SESSIONS: Final = 8
+"""Of each kind: that all of them have one process is a chance of 1 in 128."""
+WORDS: Final = 40
+CUTS: Final = 4
+
+
+async def count_up(proxy: HostileProxy, transport: str, events: list[Event], steps: asyncio.Queue[None]) -> int:
+    """Count at the server with one session over one transport, a step at a time; return its process."""
+    async with hybridws.connect(proxy.url, transports=[transport], on_event=events.append) as client:
+        heard = aiter(client)
+        process = await within(anext(heard))
+        for number in range(WORDS):
+            await client.send(number)
+            assert await within(anext(heard), 20) == [process, number]
+            steps.put_nowait(None)
+    assert isinstance(process, int)
+    return process
+
+
+async def test_sessions_stick_by_their_routes(tmp_path: Path) -> None:
+    """From one address, over each transport, with all connections cut again and again: no session is lost."""
+    events: list[Event] = []
+    steps: asyncio.Queue[None] = asyncio.Queue()
+    async with (
+        run(tmp_path, sticky=True) as pair,
+        HostileProxy(f"{pair.origin}/echo") as proxy,
+        asyncio.TaskGroup() as group,
+    ):
+        many = SESSIONS * len(TRANSPORTS)
+        counting = [group.create_task(count_up(proxy, transport, events, steps)) for transport in TRANSPORTS * SESSIONS]
+        for _ in range(CUTS):
+            for _ in range(many * WORDS // (CUTS + 1)):
+                await within(steps.get(), 20)
+            proxy.cut()
+        assert {await one for one in counting} == {process.pid for process in pair.processes}
+        states = [event.state for event in events]
+        assert states.count("open") == many
+        assert states.count("resumed") >= SESSIONS
+        assert "reset" not in states
+        assert proxy.counters.cuts >= many
+        assert "another process" not in await pair.complaints()
+
+
+async def test_sockjs_sticks_by_its_session(tmp_path: Path) -> None:
+    """sockjs-client from one address, over each transport: every request of a session reaches its process."""
+    messages = [f"word {number}" for number in range(5)]
+    plan = {"messages": messages, "replies": 6, "close": [3000, "done"]}
+    transports = ("websocket", "xhr-streaming", "eventsource", "xhr-polling")
+    plans = [{"transport": transport, **plan} for transport in transports * (SESSIONS // 2)]
+    async with run(tmp_path, sticky=True) as pair:
+        stories = await run_node("node_sockjs.mjs", {"do": "crowd", "url": f"{pair.origin}/echo", "plan": plans})
+        seen: set[int] = set()
+        for story, asked in zip(stories, plans, strict=True):
+            process, *replies = map(json.loads, story["replies"])
+            assert story["transport"] == asked["transport"]
+            assert replies == [[process, word] for word in messages]
+            assert story["closed"][:2] == [3000, "done"]
+            seen.add(process)
+        assert seen == {process.pid for process in pair.processes}
 
 
 async def test_not_sticky(tmp_path: Path) -> None:
