@@ -13,7 +13,8 @@ import aiohttp
 
 from hybridws.client.courier import Courier, Turned
 from hybridws.client.news import Event, Info
-from hybridws.client.pilot import CODECS, Bid, Lost, Pilot
+from hybridws.client.opening import CODECS, Bid, NothingShared
+from hybridws.client.pilot import Lost, Pilot
 from hybridws.core import codes
 from hybridws.errors import HybridError
 from hybridws.seat import Bell
@@ -176,6 +177,8 @@ class Connection:
             ) from None
         except Turned as turned:
             raise CannotConnect(f"{settings.url} refused with {turned.code}: {turned.reason}", turned.code) from None
+        except NothingShared as error:
+            raise CannotConnect(f"no session at {settings.url}: {error}") from None
         if self._answerer:
             session.on_request(self._answerer)
         self._pilot = pilot
