@@ -266,7 +266,10 @@ class Pilot:
         if self.session.closed or code == codes.SUPERSEDED:
             return
         self._why = attempt.failure
-        explained = code in EXPLAINED or reason.startswith(SILENCE)
+        silent = reason.startswith(SILENCE)
+        if silent:
+            self.courier.start_afresh()
+        explained = code in EXPLAINED or silent
         self.ladder.rungs["websocket"].died(now, lived, explained=explained, chance=random())  # noqa: S311 - jitter
 
     def _failed(self, name: str, attempt: Attempt, why: str) -> None:

@@ -531,6 +531,26 @@ async def test_silence_is_told_as_the_cause(place: Mounting) -> None:
         assert [attempt.transport for attempt in silent] == ["websocket"] * 3
 
 
+async def test_connections_that_were_kept_are_not_trusted_after_silence(place: Mounting) -> None:
+    """After a freeze no connection from before is used again: the WebSocket is back at once, not after a lost try.
+
+    Headers and cookies go along on the new ones.
+    """
+    here = await place(echo)
+    async with (
+        HostileProxy(here.url) as proxy,
+        hybridws.connect(proxy.url, headers={"X-Own": "yes"}, cookies={"who": "me"}) as session,
+    ):
+        for number in range(3):
+            await until(lambda: session.transport == "websocket" and session.online, 2.0)
+            await session.send(number)
+            assert await take(session, 1) == [number]
+            proxy.freeze()
+            await session.send("into the void")
+            assert await take(session, 1) == ["into the void"]
+        assert not [attempt for attempt in session.info.attempts if "not answered" in (attempt.failure or "")]
+
+
 async def test_the_application_ends_it_while_the_client_is_away(place: Mounting) -> None:
     """A session that the application closed in the meantime ends with the application's own code."""
     here = await place(listen)
