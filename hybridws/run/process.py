@@ -45,9 +45,11 @@ def run(app: App, **settings: Any) -> None:  # noqa: ANN401 - checked by Setting
     Sessions are told that the server restarts (1012), polls are answered, nobody new is let in. A second signal ends
     the process at once; so does the end of the time. `app` may be a function, also a coroutine function, that makes
     the application. The settings are the fields of `hybridws.run.Settings`. Raises CannotServe, ValueError for a
-    setting, and what the application raises while it starts.
+    setting, and what the application raises while it starts; RuntimeError outside the main thread.
     """
     checked = Settings(**settings)
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("run() takes signals, so it must be called in the main thread; elsewhere use serve()")
     logging.basicConfig(level=checked.log_level.upper(), format=LOG_FORMAT)  # nothing, if logging is set up
     loop_factory = find_loop(checked.loop)
     stop = asyncio.Event()
@@ -86,9 +88,6 @@ def stopped_by_signals(stop: asyncio.Event, patience: float) -> Generator[None]:
     Python's own handlers and not the loop's, since a loop that hangs would hear of no second signal. The clock is the
     one of faulthandler, which needs neither loop nor interpreter, and shows what it was that hung.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's
-        return
     asked = False
 
     def take(number: int, _frame: FrameType | None) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import signal
 import socket
 import ssl
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ from aiohttp import ClientConnectionError, ClientSession, TCPConnector, UnixConn
 
 import hybridws
 from hybridws.run import CannotServe, Settings, serve
+from hybridws.run.process import find_loop
 from tests.run import clients
 from tests.run.stage import certificate
 
@@ -294,6 +296,21 @@ async def test_without_compiled_parts_it_warns(start: Start) -> None:
     process = await start(*program(), AIOHTTP_NO_EXTENSIONS="1")
     await process.listening()
     assert "aiohttp has no compiled parts here" in process.log
+
+
+def test_uvloop_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` does without; who asks for it by name is told how to get it."""
+    monkeypatch.setitem(sys.modules, "uvloop", None)  # as Python itself notes that there is none
+    assert find_loop("auto") is None
+    assert find_loop("asyncio") is None
+    with pytest.raises(CannotServe, match=r"pip install 'hybridws\[fast\]'"):
+        find_loop("uvloop")
+
+
+async def test_run_belongs_to_the_main_thread() -> None:
+    """Elsewhere no signal could end it: it says so, and what to use."""
+    with pytest.raises(RuntimeError, match=r"elsewhere use serve\(\)"):
+        await asyncio.to_thread(hybridws.run, web.Application())
 
 
 # ── serve, in a loop of one's own ─────────────────────────────────────────────────────────────────────────────────
