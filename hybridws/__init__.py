@@ -13,6 +13,7 @@ from hybridws.errors import (
 )
 from hybridws.hub import Room
 from hybridws.options import ANY_ORIGIN, ANY_ORIGIN_WITH_CREDENTIALS, Options
+from hybridws.run import CannotServe, run
 from hybridws.server import Server
 from hybridws.session import Closed, Session
 from hybridws.version import __version__
@@ -22,6 +23,7 @@ __all__ = [
     "ANY_ORIGIN_WITH_CREDENTIALS",
     "BufferFull",
     "CannotConnect",
+    "CannotServe",
     "Closed",
     "Connection",
     "HybridError",
@@ -37,4 +39,5 @@ __all__ = [
     "Unsendable",
     "__version__",
     "connect",
+    "run",
 ]

@@ -18,7 +18,7 @@ from hybridws.server import Server
 from hybridws.sockets import WebSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
 
     from hybridws.session import Session
 
@@ -71,6 +71,15 @@ def mount(
     app.router.add_route("*", f"{prefix}/{{tail:.*}}", respond)
     app.on_shutdown.append(stop)
     return server
+
+
+def servers(app: web.Application) -> Iterator[Server]:
+    """Go through the servers that are mounted on an application and on those below it."""
+    yield from app.get(SERVERS, {}).values()
+    for resource in app.router.resources():
+        below = resource.get_info().get("app")
+        if below is not None:
+            yield from servers(below)
 
 
 class HttpExchange:

@@ -108,6 +108,8 @@ class Options:
     """A close that the client does not answer is waited for so long."""
     handler_grace: float = 10.0
     """A handler may use so long for its `finally` after its session ended, then it is cancelled."""
+    stop_timeout: float = 8.0
+    """The end of the server takes no longer, whatever handlers and clients do: many kill a process after 10 s."""
 
     # Times of a native session (docs/protocol.md §7)
     heartbeat: float = 20.0

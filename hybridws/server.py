@@ -6,11 +6,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hybridws import hub
 from hybridws.core import codes
-from hybridws.core.link import Link
+from hybridws.core.link import Link, State
 from hybridws.core.packets import Auth
 from hybridws.errors import Draining, Refused, SessionClosed
 from hybridws.gate import Gate, new_id, new_key
@@ -30,7 +30,9 @@ log = logging.getLogger("hybridws")
 MAX_TICK: Final = 1.0
 """Seconds between two looks at all sessions: what is due is done at most so much late."""
 LAST_GRACE: Final = 1.0
-"""Seconds that a cancelled handler may take when the server stops."""
+"""Seconds that a cancelled handler may take when the server stops; at most a quarter of all the time for that."""
+LOOK: Final = 0.02
+"""Seconds between two looks, when the server stops, whether all clients know."""
 TICKED: Final = (
     "attach_timeout",
     "close_timeout",
@@ -44,9 +46,21 @@ TICKED: Final = (
 )
 """The delays that the tick looks after."""
 RETRY: Final = 2
-"""Seconds after which a client that was turned away should try again."""
+"""Seconds after which a client that was turned away should try again ..."""
+RETRY_SPREAD: Final = 8
+"""... and so many more at most, one after the other: the next process shall not meet all of them at once."""
 TICKS_PER_DELAY: Final = 5
 """A delay that is set to less than a few seconds is looked at this often within it."""
+
+
+class Stop(NamedTuple):
+    """The end of a server: its times, in monotonic seconds."""
+
+    begun: float
+    until: float
+    """When all must be over."""
+    grace: float
+    """Seconds at its end that are kept for handlers that are cancelled."""
 
 
 class Sessions(Collection[Session]):
@@ -91,6 +105,8 @@ class Server:
         self._graves: Final[dict[str, tuple[Closed, float]]] = {}  # how sessions ended, and until when it is remembered
         self._nonces: Final[dict[str, Session]] = {}
         self._warned_foreign = False
+        self._turned_away = 0
+        self._stop: Stop | None = None
         self._attend: Final[set[Session]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._attend_timer: asyncio.TimerHandle | None = None
@@ -139,7 +155,9 @@ class Server:
         Raises Draining, TooMany, NotAuthenticated, or what the application raises.
         """
         if self.draining:
-            raise Draining("the server is about to stop; try again in a moment", {"retry": RETRY})
+            self._turned_away += 1
+            retry = RETRY + self._turned_away % RETRY_SPREAD
+            raise Draining("the server is about to stop; try again in a moment", {"retry": retry})
         self._turnstile.enter(self.gate.address(request), asyncio.get_running_loop().time())
         return await self.gate.identify(request, auth)
 
@@ -296,33 +314,73 @@ class Server:
 
     # ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────
 
+    async def drain(self, within: float | None = None) -> None:
+        """End all sessions with 1012, and wait until their clients know of it and their handlers have ended.
+
+        To be called before `close`, while the server still listens: who is between two polls comes once more and is
+        told. From now on nobody new is let in. It takes `within` seconds at most (default: `stop_timeout`), `close`
+        included; a second call changes nothing.
+        """
+        stop = self._announce(within)
+        await asyncio.gather(self._wait_for_handlers(stop), self._wait_for_clients(stop.until - stop.grace, _near))
+
     async def close(self) -> None:
-        """End all sessions with 1012, wait up to `handler_grace` for their handlers, then cancel them."""
-        self.draining = True
-        for session in list(self._sessions.values()):
-            session.close_now(codes.RESTARTING, "the server is restarting")
-        if self._handlers:
-            _, late = await asyncio.wait(self._handlers, timeout=self.options.handler_grace)
-            for task in late:
-                task.cancel()
-            if late:
-                _, stubborn = await asyncio.wait(late, timeout=LAST_GRACE)
-                for task in stubborn:
-                    log.warning("%s does not end though it was cancelled; it is left behind", task.get_name())
-        await self._part()
+        """End all sessions with 1012; wait for handlers and for those who are attached, then let everybody go.
+
+        The waits go on side by side, `handler_grace` and `close_timeout` long, and all is over within `stop_timeout`.
+        """
+        stop = self._announce(None)
+        patience = min(stop.until, asyncio.get_running_loop().time() + self.options.close_timeout)
+        await asyncio.gather(self._cancel_handlers(stop), self._wait_for_clients(patience, _attached))
+        for session in self._kept:
+            if session.link.codec.numbered:
+                session.give_up("the server has stopped")
         for timer in (self._timer, self._attend_timer):
             if timer:
                 timer.cancel()
         self._timer = self._attend_timer = None
 
-    async def _part(self) -> None:
-        """Wait up to `close_timeout` until those who are attached know of the end; then let everybody go."""
+    def _announce(self, within: float | None) -> Stop:
+        """Tell all sessions of the end, and return its times: whoever comes first settles them."""
+        self.draining = True
+        if self._stop is None:
+            now = asyncio.get_running_loop().time()
+            patience = self.options.stop_timeout if within is None else within
+            self._stop = Stop(now, now + patience, min(LAST_GRACE, patience / 4))
+        for session in list(self._sessions.values()):
+            session.close_now(codes.RESTARTING, "the server is restarting")
+        return self._stop
+
+    async def _wait_for_handlers(self, stop: Stop) -> set[asyncio.Task[None]]:
+        """Wait for the handlers as long as they are granted, and return those that are late."""
+        until = min(stop.begun + self.options.handler_grace, stop.until - stop.grace)
+        if not self._handlers:
+            return set()
+        _, late = await asyncio.wait(self._handlers, timeout=max(until - asyncio.get_running_loop().time(), 0))
+        return late
+
+    async def _cancel_handlers(self, stop: Stop) -> None:
+        """Wait for the handlers, then cancel them."""
+        late = await self._wait_for_handlers(stop)
+        for task in late:
+            task.cancel()
+        if late:
+            _, stubborn = await asyncio.wait(late, timeout=stop.grace)
+            for task in stubborn:
+                log.warning("%s does not end though it was cancelled; it is left behind", task.get_name())
+
+    async def _wait_for_clients(self, until: float, expected: Callable[[Session], object]) -> None:
+        """Wait while there are clients who do not know of the end, and are expected to take it."""
         loop = asyncio.get_running_loop()
-        numbered = [session for session in self._kept if session.link.codec.numbered]  # the others cannot ack
-        told = [loop.create_task(session.wait_closed()) for session in numbered if session.seat]
-        if told:
-            _, late = await asyncio.wait(told, timeout=self.options.close_timeout)
-            for task in late:
-                task.cancel()
-        for session in numbered:
-            session.give_up("the server has stopped")
+        while loop.time() < until and any(map(expected, self._kept)):  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(LOOK)
+
+
+def _attached(session: Session) -> object:
+    """Tell whether a client that can ack is here, and does not know of the end."""
+    return session.seat and session.link.codec.numbered and session.link.state is not State.CLOSED
+
+
+def _near(session: Session) -> object:
+    """Tell whether a client is here or between two polls, and does not know of the end."""
+    return (session.seat or not session.away) and session.link.state is not State.CLOSED

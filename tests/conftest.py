@@ -12,21 +12,31 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
+from hybridws.run.process import find_loop
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
 SEED = int(os.environ.get("HYBRIDWS_TEST_SEED") or random.SystemRandom().randrange(10**6))
 """Chooses the sample of every large table; HYBRIDWS_TEST_SEED=n makes a run choose the same again."""
 
 os.environ["HYBRIDWS_TEST_SEED"] = str(SEED)  # so that all of xdist's workers choose the same sample
 
+LOOP = os.environ.get("HYBRIDWS_LOOP") or "asyncio"
+"""HYBRIDWS_LOOP=uvloop runs every async test on uvloop instead of asyncio's own loop."""
+
 SETTLE = 5.0
 """Seconds that tasks and sessions may take to end after a test."""
 
 
 def pytest_report_header() -> str:
-    """Print the seed, so that a failing sample can be run again."""
-    return f"sample seed: HYBRIDWS_TEST_SEED={SEED}"
+    """Print the seed, so that a failing sample can be run again, and the loop."""
+    return f"sample seed: HYBRIDWS_TEST_SEED={SEED}, loop: HYBRIDWS_LOOP={LOOP}"
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Let pytest-asyncio make the loop that was asked for."""
+    return {LOOP: find_loop(LOOP) or asyncio.new_event_loop}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

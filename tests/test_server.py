@@ -471,6 +471,59 @@ async def test_close_does_not_wait_for_ever_for_a_handler_that_will_not_end(
     assert any(session.id in record.getMessage() for record in caplog.records)
 
 
+async def test_the_end_takes_no_longer_than_stop_timeout(caplog: pytest.LogCaptureFixture) -> None:
+    """A handler that will not end and a client that does not answer are waited for side by side, and no longer."""
+    release = asyncio.Event()
+
+    async def handle(_session: Session) -> None:
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+
+    server = Server(handle, Options(stop_timeout=1.2, handler_grace=60, close_timeout=60))
+    session, _ = connect(server)
+    await idle()
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    try:
+        await server.drain()
+        assert loop.time() - begun >= 0.2  # the second of `LAST_GRACE` is kept for those who are cancelled
+        await server.close()
+        assert loop.time() - begun < 1.2 + 4
+    finally:
+        release.set()
+        await ended(session)
+    assert any(session.id in record.getMessage() for record in caplog.records)
+
+
+async def test_drain_waits_for_those_between_two_polls() -> None:
+    """A client that is away for a moment comes again, is told, and only then the server has nothing more to do."""
+    server = Server(echo, Options())
+    session, wire = connect(server)
+    wire.seat.leave("answered")
+    await idle()
+    draining = asyncio.create_task(server.drain())
+    early, _ = await asyncio.wait([draining], timeout=0.1)
+    assert not early
+    assert server.draining
+    assert session.closed == Closed(1012, "the server is restarting", "local")
+    again = Wire(session)
+    again.write()
+    await asyncio.wait_for(draining, PATIENCE)
+    await asyncio.wait_for(server.close(), PATIENCE)
+
+
+async def test_drain_does_not_wait_for_those_who_are_away() -> None:
+    """A client that has been gone for `away_after` seconds is not expected in time."""
+    server = Server(echo, Options(away_after=0.05, disconnect_delay=5))
+    _, wire = connect(server)
+    wire.seat.leave("answered")
+    await asyncio.wait_for(server.drain(), PATIENCE)
+    await server.close()
+
+
 async def test_close_on_an_idle_server_returns_at_once() -> None:
     """And a second time as well."""
     server = Server(echo, Options())

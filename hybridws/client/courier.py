@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -177,8 +178,9 @@ class Courier:
         def cut(*, rest: bool) -> None:
             # aiohttp's client knows one way to end a connection, and waits there for what nobody takes any more.
             if not rest and (raw := ws.get_extra_info("socket")):
-                with suppress(OSError):  # it is gone already
-                    raw.shutdown(socket.SHUT_RDWR)
+                # By a descriptor of our own, since the socket that uvloop shows cannot be shut down.
+                with suppress(OSError), socket.socket(fileno=os.dup(raw.fileno())) as own:  # or it is gone already
+                    own.shutdown(socket.SHUT_RDWR)
             task = asyncio.get_running_loop().create_task(ws.close())
             self._sockets.add(task)
             task.add_done_callback(self._sockets.discard)

@@ -244,7 +244,7 @@ class End(asyncio.Protocol):
             return
         raw = self._transport.get_extra_info("socket")
         if raw is not None:
-            with suppress(OSError):  # it is closed already
+            with suppress(OSError, ValueError):  # it is closed already (uvloop says it with a ValueError)
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self._transport.abort()
 
