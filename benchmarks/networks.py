@@ -472,7 +472,11 @@ async def out_of_quarantine(_here: Ground) -> list[Row]:
         HostileProxy(url, mode="ws_dies:300") as proxy,
         hybridws.connect(proxy.url, close_timeout=0.5) as session,
     ):
-        await _until(lambda: proxy.counters.upgrades == 2 and session.transport == "stream")
+        await _until(
+            lambda: (
+                [one.transport for one in session.info.attempts if "1006" in (one.failure or "")] == 2 * ["websocket"]
+            )
+        )
         proxy.mode = "ok"
         back = await _until(lambda: session.transport == "websocket", 90)
     return [Row("the same, out of a first quarantine", "≤ 75 s", f"{back:.1f} s", back <= 75)]
