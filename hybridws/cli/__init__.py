@@ -1,4 +1,4 @@
-"""The command `hybridws`: one file for each of its commands, with `add` (its arguments) and `run` (what it does)."""
+"""The command `hybridws`: one room for each of its commands, with `add` (its arguments) and `run` (what it does)."""
 
 from __future__ import annotations
 

@@ -93,3 +93,14 @@ def to_auth(text: str) -> object:
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"this begins as JSON and is none: {error}") from None
     return value
+
+
+def to_seconds(text: str) -> float:
+    """Read a time, in argparse's manner."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time in seconds")
+    return seconds

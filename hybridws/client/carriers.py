@@ -9,6 +9,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from hybridws.client.courier import NetworkFault, Turned, believe
+from hybridws.client.watch import GRACE, LEAST_PATIENCE, SILENCE
+from hybridws.core import codes
 from hybridws.core.codec import JSON
 from hybridws.core.link import Lane, State
 from hybridws.core.packets import Attach, Position, Refuse
@@ -22,14 +24,10 @@ if TYPE_CHECKING:
     from hybridws.client.pilot import Pilot
     from hybridws.core.codec import Batch
 
-LEAST_PATIENCE: Final = 1.0
-"""Seconds for which an answer is waited for at least, however fast the network was until now."""
 SLOWEST: Final = 16 * 1024
 """Bytes per second that a link is expected to carry at least: a body gets so much more time."""
 MOST_UP: Final = 512 * 1024
 """Bytes of a body that we POST, if its packets can be parted so: nginx takes 1 MiB unless told, `max_batch` is more."""
-GRACE: Final = 10.0
-"""Seconds after which a poll or heartbeat that is overdue means that the connection is dead (protocol §7)."""
 MOST_READ_AHEAD: Final = 2
 """Batches that one event may hold at most: anything larger is no event of the server's."""
 
@@ -85,7 +83,7 @@ class HttpCarrier:
         `hold`: seconds for which the server may keep a poll that brings it nothing.
         """
         body = self.load(n, hold)
-        patience = 2 * max(LEAST_PATIENCE, 4 * self.pilot.info.round_trip) + len(body) / SLOWEST
+        patience = 2 * self.pilot.watch.patience + len(body) / SLOWEST
         if kind == "poll":
             patience = hold + GRACE if hold else patience + self.link.options.linger
         loop = asyncio.get_running_loop()
@@ -125,7 +123,7 @@ class HttpCarrier:
                 if speaks or self.seat.lane.owes:
                     await self.post("send", 0)
             if speaks:
-                self.unsure = max(LEAST_PATIENCE, 4 * self.pilot.info.round_trip)
+                self.unsure = self.pilot.watch.patience
 
     async def look(self) -> None:
         """See whether the way down still passes: what we say and what comes may take different connections."""
@@ -171,9 +169,7 @@ async def poll(pilot: Pilot) -> None:
 
 async def _poll_on(carrier: HttpCarrier) -> None:
     pilot, link = carrier.pilot, carrier.link
-    # One that is held shows life as often as a heartbeat would; the first shows at once that polls get through.
-    long = min(pilot.poll_timeout, pilot.heartbeat)
-    first = True
+    first = True  # it is not held, and shows at once that polls get through
     while not carrier.over:
         async with carrier.busy:
             # Let the application answer what came last, so that its words ride on this poll: one request a round trip.
@@ -182,7 +178,7 @@ async def _poll_on(carrier: HttpCarrier) -> None:
             brings = link.has_more(carrier.up)
             if brings:
                 await carrier.post("poll", pilot.next_n())
-        answered = brings or carrier.over or await _hold(carrier, 0 if first else long)  # type: ignore[redundant-expr]  # posting may have ended it
+        answered = brings or carrier.over or await _hold(carrier, 0 if first else pilot.hold)  # type: ignore[redundant-expr]  # posting may have ended it
         carrier.unsure = None
         if not answered:
             first = True  # the next one shows again at once that polls get through
@@ -194,9 +190,14 @@ async def _poll_on(carrier: HttpCarrier) -> None:
 
 async def _hold(carrier: HttpCarrier, seconds: float) -> bool:
     """Poll, and let the server hold it; tell whether it was answered, and not given up for the next one."""
-    poll = carrier.held = asyncio.get_running_loop().create_task(carrier.post("poll", carrier.pilot.next_n(), seconds))
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    poll = carrier.held = loop.create_task(carrier.post("poll", carrier.pilot.next_n(), seconds))
     try:
         await poll
+    except NetworkFault:
+        carrier.pilot.watch.fell_silent(loop.time(), min(loop.time() - begun, seconds))
+        raise
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task and task.cancelling():
@@ -237,11 +238,13 @@ async def _read(carrier: HttpCarrier) -> None:
     limit = MOST_READ_AHEAD * link.options.max_batch
     reader = EventReader(limit) if link.codec is JSON else PackReader(limit)
     lane = Lane()
-    begun = True
+    loop = asyncio.get_running_loop()
+    begun, heard_at = True, loop.time()
     try:
         async for chunk in pilot.courier.stream(
             f"{pilot.sid}/stream", body, pilot.first_bytes(), lambda: _patience(carrier, lane)
         ):
+            heard_at = loop.time()
             for data in reader.feed(chunk):
                 if batch := link.codec.loads(data, link.options):
                     carrier.take(batch, lane)
@@ -251,6 +254,10 @@ async def _read(carrier: HttpCarrier) -> None:
                         pilot.carried("stream")
     except (Malformed, TooLarge) as fault:
         raise NetworkFault(f"these are no words of the server's: {fault.reason}") from None
+    except NetworkFault:
+        if not begun:
+            pilot.watch.fell_silent(loop.time(), loop.time() - heard_at)
+        raise
     if begun:
         raise NetworkFault("the stream ended without a word")
 
@@ -293,6 +300,18 @@ async def websocket(pilot: Pilot, proof: float) -> tuple[int, str]:
     except (Left, Gone, Malformed, TooLarge) as error:
         raise NetworkFault(f"closed before it was answered: {error}") from None
     carrier = Carrier(socket, pilot.session, kind, trial=False)
+    seat, wake = carrier.seat, carrier.seat.wake
+
+    def say() -> None:
+        pilot.said()
+        wake()
+
+    seat.wake = say
     pilot.carried("websocket")
     await carrier.run(batch)
-    return carrier.ended
+    code, reason = carrier.ended
+    if code == codes.ABNORMAL and not reason:
+        reason = seat.verdict[1]
+        if not (reason.startswith(SILENCE) or seat.heard):
+            pilot.watch.broke(loop.time())
+    return code, reason

@@ -6,14 +6,17 @@ import asyncio
 import logging
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
+from random import random
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import aiohttp
 
 from hybridws.client.courier import Courier, Turned
 from hybridws.client.news import Event, Info
-from hybridws.client.pilot import CODECS, Bid, Lost, Pilot
+from hybridws.client.opening import CODECS, Bid, NothingShared
+from hybridws.client.pilot import Lost, Pilot
 from hybridws.core import codes
 from hybridws.errors import HybridError
 from hybridws.seat import Bell
@@ -34,7 +37,7 @@ MANY_RESETS: Final = 3
 RESETS_SPAN: Final = 60.0
 """... so many seconds mean that something is wrong on the server's side (several processes without stickiness) ..."""
 RESETS_PAUSE: Final = 20.0
-"""... so the client waits this long before it opens another."""
+"""... so the client waits about this long before it opens another, and says so."""
 
 
 class CannotConnect(HybridError):
@@ -129,6 +132,9 @@ class Connection:
         self._news: Final = Bell()
         self._answerer: Callable[[Any], Awaitable[object]] | None = None
         self._lost_at: Final[deque[float]] = deque(maxlen=MANY_RESETS)
+        self._parting: Closed | None = None
+        """How the application has closed it; between two sessions there is nobody to tell."""
+        self._left: Final = asyncio.Event()
 
     def __repr__(self) -> str:
         """Tell how it stands."""
@@ -176,6 +182,8 @@ class Connection:
             ) from None
         except Turned as turned:
             raise CannotConnect(f"{settings.url} refused with {turned.code}: {turned.reason}", turned.code) from None
+        except NothingShared as error:
+            raise CannotConnect(f"no session at {settings.url}: {error}") from None
         if self._answerer:
             session.on_request(self._answerer)
         self._pilot = pilot
@@ -206,21 +214,39 @@ class Connection:
         unacked = tuple(session.unacked)
         self.info.resets += 1
         session.lose(lost.code, reason)
+        pause = self._pause() if self._settings.reopen else 0.0
+        if pause:
+            reason += f"; this was lost session {MANY_RESETS} within a minute, so the next is opened in {pause:.0f} s"
+            log.warning("%s: %s", self._settings.url, reason)
         self._tell(Event("reset", session.transport, reason, unacked))
         if not self._settings.reopen:
             self._end(Closed(lost.code, reason, "network"))
             return False
-        now = time.monotonic()
-        self._lost_at.append(now)
-        if len(self._lost_at) == MANY_RESETS and now - self._lost_at[0] < RESETS_SPAN:
-            log.warning("%s sessions at %s were lost within a minute: %s", MANY_RESETS, self._settings.url, reason)
-            await asyncio.sleep(RESETS_PAUSE)
+        if pause:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._left.wait()
         try:
-            await self._open([])
+            if self._parting is None:
+                await self._open([])
         except CannotConnect as error:
             self._end(Closed(codes.NO_SESSION, str(error), "network"))
             return False
+        if self._parting is None:
+            return True
+        if self.session is session:
+            self._end(self._parting)
+            return False
+        await self.session.close(*self._parting[:2])  # it was opened while the application left
         return True
+
+    def _pause(self) -> float:
+        """Note that a session was lost; return the seconds to wait before the next, if these are too many."""
+        now = time.monotonic()
+        self._lost_at.append(now)
+        if len(self._lost_at) < MANY_RESETS or now - self._lost_at[0] >= RESETS_SPAN:
+            return 0.0
+        return RESETS_PAUSE * (0.75 + random() / 2)  # noqa: S311 - jitter: others were lost with us
 
     def _end(self, closed: Closed) -> None:
         self.closed = closed
@@ -330,6 +356,8 @@ class Connection:
         """End the session after all that was sent so far; see `Session.close`."""
         if self._pilot:
             await self.session.close(code, reason)
+            self._parting = self._parting or Closed(code, reason, "local")
+            self._left.set()
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended and the server was told, or cannot be told."""

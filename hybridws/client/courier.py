@@ -20,7 +20,7 @@ from hybridws.options import Options
 from hybridws.sockets import WebSocket
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 
     from hybridws.core.codec import Batch, Codec
 
@@ -70,7 +70,7 @@ def believe(status: int, body: bytes, codec: Codec, options: Options) -> Batch:
 class Courier:
     """One way to one server: its address, and how requests get there."""
 
-    __slots__ = ("_base", "_http", "_origin", "_request", "_route", "_sockets")
+    __slots__ = ("_base", "_http", "_old", "_origin", "_request", "_route", "_sockets")
 
     def __init__(self, http: aiohttp.ClientSession, url: str, request: Mapping[str, Any]) -> None:
         """Send to `url`; `request` holds what every request takes (proxy, ssl ...). Raises ValueError for no URL."""
@@ -79,11 +79,12 @@ class Courier:
         if scheme not in ("http", "https") or not base.host:
             raise ValueError(f"{url!r} is no address of a server: write http://host/prefix or https://host/prefix")
         self._base: Final = base.with_scheme(scheme)
-        self._http: Final = http
+        self._http = http
+        self._old: aiohttp.ClientSession | None = None
         self._request: Final = dict(request)
         self._origin: Final = origin_of(str(self._base)) or ""
         self._route = ""
-        self._sockets: Final[set[asyncio.Task[bool]]] = set()
+        self._sockets: Final[set[asyncio.Task[Any]]] = set()
 
     @property
     def origin(self) -> str:
@@ -115,6 +116,7 @@ class Courier:
             ):
                 return response.status, await response.read()
         except TimeoutError:
+            self.start_afresh()
             raise NetworkFault(f"no answer within {timeout:.1f} s") from None
         except (aiohttp.ClientError, OSError) as error:
             raise NetworkFault(str(error) or type(error).__name__) from None
@@ -181,16 +183,37 @@ class Courier:
                 # By a descriptor of our own, since the socket that uvloop shows cannot be shut down.
                 with suppress(OSError), socket.socket(fileno=os.dup(raw.fileno())) as own:  # or it is gone already
                     own.shutdown(socket.SHUT_RDWR)
-            task = asyncio.get_running_loop().create_task(ws.close())
-            self._sockets.add(task)
-            task.add_done_callback(self._sockets.discard)
+            self._end(ws.close())
 
         return WebSocket(ws, cut, None)
 
+    def start_afresh(self) -> None:
+        """Make new connections from now on: those that wait to be used again may be as dead as one that fell silent.
+
+        What is under way goes on, until this happens once more.
+        """
+        if self._old:
+            self._end(self._old.close())
+        self._old = self._http
+        self._http = aiohttp.ClientSession(
+            cookie_jar=self._old.cookie_jar,
+            headers=self._old.headers,
+            timeout=self._old.timeout,
+            trust_env=self._old.trust_env,
+        )
+
+    def _end(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._sockets.add(task)
+        task.add_done_callback(self._sockets.discard)
+
     async def close(self) -> None:
-        """Wait for what is still closing."""
+        """Wait for what is still closing, and give everything back."""
         if self._sockets:
             await asyncio.wait(self._sockets)
+        for http in (self._old, self._http):
+            if http:
+                await http.close()
 
 
 def hello(codec: str, nonce: str, auth: object) -> bytes:

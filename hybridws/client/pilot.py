@@ -1,59 +1,43 @@
-"""Keeps one session moving: opens it, chooses its transports, and replaces the ones that break (protocol §6)."""
+"""Keeps one session moving: chooses its transports, and replaces the ones that break (protocol §6)."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import secrets
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from random import random
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from hybridws.client import carriers
-from hybridws.client.courier import Courier, NetworkFault, Turned, believe, hello
+from hybridws.client.acks import Acks
+from hybridws.client.courier import Courier, NetworkFault, Turned
 from hybridws.client.news import Attempt, Event, Info
+from hybridws.client.opening import CODECS, Bid, NothingShared, ask, first_words
+from hybridws.client.renewal import Renewal
+from hybridws.client.watch import LOOK_EVERY, SILENCE, Watch
 from hybridws.core import codes
 from hybridws.core.backoff import Backoff
-from hybridws.core.codec import JSON, MSGPACK
 from hybridws.core.ladder import PROOF, Ladder
 from hybridws.core.link import Lane, Link, State
-from hybridws.core.packets import Auth, Message, Open, Position
 from hybridws.errors import Malformed, TooLarge
 from hybridws.exchange import Request
-from hybridws.options import Options
 from hybridws.seat import Bell
 from hybridws.session import Session
 
 if TYPE_CHECKING:
-    from hybridws.seat import Seat
+    from collections.abc import Callable
 
-log = logging.getLogger("hybridws")
-
-CODECS: Final = {"json": JSON, "msgpack": MSGPACK}
 CARRIERS: Final = {"poll": carriers.poll, "stream": carriers.stream}
 EXPLAINED: Final = (codes.GOING_AWAY, codes.RESTARTING)
 """Close codes with which a server, not the network, ends a WebSocket."""
 LOST: Final = (codes.ABNORMAL, codes.NOBODY_CAME)
 """Codes of a session that nobody has ended: its client could not be heard for too long."""
-LOOK_EVERY: Final = 0.2
-"""Seconds between two looks at whether the session still moves."""
-LEAST_PATIENCE: Final = 1.0
-"""Seconds that an ack may take before the client asks for it."""
 LEAST_FIRST_BYTES: Final = 0.2
 MOST_FIRST_BYTES: Final = 5.0
 """A stream shows its first bytes within 4 round trips, but at least and at most so many seconds, or is buffered."""
 MEMORY: Final = 1800.0
 """Seconds for which the transport that worked for an origin is tried first."""
-SILENCE: Final = "silence"
-"""How the reason begins when a WebSocket is dropped for saying nothing."""
 LEAST_LOOKS: Final = 1.0
 """Seconds between two looks at a session that is well."""
-RENEW_AT: Final = 0.8
-"""The part of its life after which a client renews its credentials."""
-LEAST_RENEWAL: Final = 0.1
-"""Where fresh credentials cannot be had, they are asked for again in half of the time that is left, down to this."""
 
 _winners: dict[str, tuple[str, float]] = {}  # what has worked for an origin, and until when that is believed
 
@@ -67,16 +51,6 @@ class Lost(Exception):
         self.code = code
 
 
-class Bid(NamedTuple):
-    """What kind of session is asked for."""
-
-    order: tuple[str, ...]
-    """The transports that may be used, the best first."""
-    codec: str
-    auth: object
-    """Credentials, or a function, plain or async, that returns fresh ones."""
-
-
 class Pilot:
     """One session of a client, from its opening to its end."""
 
@@ -85,33 +59,27 @@ class Pilot:
         self.courier: Final = courier
         courier.choose_route()
         self.info: Final = info
-        self.ladder: Final = Ladder(bid.order)
+        self.ladder = Ladder(bid.order)
         self.sid = ""
         self.key = ""
         self.heartbeat = 0.0
-        self.poll_timeout = 0.0
         self.session: Session
-        self._codec = bid.codec
-        self._auth = bid.auth
-        self._tell = tell
+        self.watch: Watch
+        self._poll_timeout = 0.0
+        self._bid: Final = bid
+        self._tell: Final = tell
         self._n = 0
-        self._bell = Bell()
-        self._backoff = Backoff()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._attempts: dict[str, Attempt] = {}
-        self._proved_at: dict[str, float] = {}
+        self._bell: Final = Bell()
+        self._backoff: Final = Backoff()
+        self._renewal: Final = Renewal(bid, courier.origin)
+        self._acks: Final = Acks()
+        self._tasks: Final[dict[str, asyncio.Task[None]]] = {}
+        self._attempts: Final[dict[str, Attempt]] = {}
+        self._proved_at: Final[dict[str, float]] = {}
         self._retry_at = 0.0
         self._http_at = 0.0  # before then HTTP waits, for a WebSocket that is sure to come
         self._interrupted = False
         self._why = ""  # what ended the transport that broke last
-        self._unacked_since: tuple[int, float] | None = None
-        self._asked_at: float | None = None
-        self._heard_at = 0.0
-        self._renew_by = 0.0
-        self._renewal: asyncio.TimerHandle | None = None
-        self._renewing: asyncio.Task[None] | None = None
-        self._ack_timer: asyncio.TimerHandle | None = None
-        self._stuck: tuple[int, float] | None = None  # confirmed while senders wait, and since when no more than that
 
     # ── what carriers ask and tell ────────────────────────────────────────────────────────────────────────────────
 
@@ -121,12 +89,23 @@ class Pilot:
         return self._n
 
     def wishes(self) -> dict[str, Any]:
-        """Return what every attach asks for."""
-        return {}
+        """Return what every attach asks for: a word before the silence that has killed connections here."""
+        return {} if self.watch.idle.wish is None else {"heartbeat": self.watch.idle.wish}
+
+    @property
+    def hold(self) -> float:
+        """Seconds for which a poll is held: it shows life as often as a heartbeat would."""
+        return min(self._poll_timeout, self.watch.pause)
+
+    def said(self) -> None:
+        """Note that something leaves on the WebSocket."""
+        if self.watch.said(self._now()):
+            self._bell.ring()
 
     def network_changed(self) -> None:
         """Try everything again, at once: this may be another network."""
         self.ladder.network_changed(self._now())
+        self.watch.idle.network_changed()
         self._backoff.succeeded()
         self._retry_at = self._http_at = 0.0
         self._bell.ring()
@@ -143,7 +122,6 @@ class Pilot:
     def alive(self) -> None:
         """Note that something of the server's has come."""
         self._backoff.succeeded()
-        self._asked_at = None
 
     def carried(self, name: str) -> None:
         """Note that a transport now carries the session."""
@@ -151,7 +129,8 @@ class Pilot:
         attempt = self._attempts.get(name)
         if attempt and attempt.took is None:
             attempt.took = time.time() - attempt.at
-        self._proved_at[name] = self._heard_at = now
+        self._proved_at[name] = now
+        self.watch.begun(now)
         self.ladder.rungs[name].proved()
         self._backoff.succeeded()
         _winners[self.courier.origin] = (name, now + MEMORY)
@@ -168,117 +147,26 @@ class Pilot:
     async def open(self, first: list[object], patience: float) -> Session:
         """Open the session, with the messages that are there already; try again until `patience` seconds are over.
 
-        Raises Turned if the server refuses, TimeoutError when nobody answers in time.
+        Raises Turned if the server refuses, TimeoutError when nobody answers in time, NothingShared.
         """
-        codec, defaults = CODECS[self._codec], Options()
-        words = [codec.dumps(Message(value), defaults) for value in first]
-        nonce = secrets.token_urlsafe(16)
-        places = [codec.dumps(Position(1), defaults)] if words else []
-        rest = b"".join(frame.payload for frame in codec.frames(places + words)) if words else b""
-        async with asyncio.timeout(patience):
-            while True:
-                body = hello(self._codec, nonce, await self._fresh_auth()) + b"\n" + rest
-                begun = time.time()
-                attempt = Attempt("open", begun)
-                self.info.attempts.append(attempt)
-                try:
-                    status, answer = await self.courier.post("open", body, patience)
-                    session = self._begin(status, answer, words)
-                except NetworkFault as fault:
-                    attempt.failure = str(fault)
-                    attempt.took = time.time() - begun
-                    await asyncio.sleep(self._backoff.failed(random()))  # noqa: S311 - jitter
-                except Turned as turned:
-                    attempt.failure = str(turned)
-                    retry = turned.details.get("retry")
-                    if not isinstance(retry, int | float):
-                        raise
-                    await asyncio.sleep(float(retry))
-                else:
-                    attempt.took = time.time() - begun
-                    self.info.measured(max(attempt.took - defaults.open_linger, 0.001))
-                    return session
-
-    def _begin(self, status: int, answer: bytes, words: list[bytes]) -> Session:
-        """Make our end of the session that the server has made. Raises NetworkFault, Turned."""
-        codec, defaults = CODECS[self._codec], Options()
-        line, _, tail = answer.partition(b"\n")
-        packet = believe(status, line, JSON, defaults)[0][0]
-        if not isinstance(packet, Open):
-            raise NetworkFault("the answer to an open was something else")
-        said = packet.session
-        try:
-            rest = codec.loads(tail, defaults)
-            self.sid, self.key = str(said["sid"]), str(said["key"])
-            self.heartbeat, self.poll_timeout = float(said["heartbeat"]), float(said["poll_timeout"])
-            options = replace(
-                defaults,
-                buffer=int(said["buffer"]),
-                max_message=int(said["max_message"]),
-                max_batch=int(said["max_batch"]),
-                resume=float(said["resume"]),
-                send_timeout=float(said["resume"]),
-            )
-        except (Malformed, TooLarge, KeyError, TypeError, ValueError) as fault:
-            raise NetworkFault(f"the answer to an open makes no sense: {fault!r}") from None
+        words = first_words(self._bid.codec, first)
+        opened = await ask(self.courier, self._bid, words, self.info, patience)
+        self.sid, self.key = opened.sid, opened.key
+        self.heartbeat, self._poll_timeout = opened.heartbeat, opened.poll_timeout
+        order = tuple(name for name in self._bid.order if name in opened.transports)
+        if not order:
+            raise NothingShared(self._bid.order, opened.transports)
+        self.ladder = Ladder(order)
         request = Request("POST", self.courier.origin, "", {}, {}, {}, "", self.courier.origin.partition(":")[0])
-        session = self.session = Session(self.sid, Link(codec, options), request, time.time, self._attend)
-        session.on_auth = self._hear_auth
+        link = Link(CODECS[self._bid.codec], opened.options)
+        session = self.session = Session(self.sid, link, request, time.time, self._acks.attend)
+        self.watch = Watch(session, self.info, self.heartbeat)
+        session.on_auth = self._renewal.hear
         session.at_end(lambda _session: self._bell.ring())
         for item in words:
             session.post(item)
-        session.feed(Lane(), rest)
+        session.feed(Lane(), opened.batch)
         return session
-
-    # ── credentials ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _fresh_auth(self) -> object:
-        auth = self._auth() if callable(self._auth) else self._auth
-        return await auth if isinstance(auth, Awaitable) else auth
-
-    def _hear_auth(self, _session: Session, value: object) -> None:
-        """Renew the credentials in time: the server says how long they last."""
-        expires = value.get("expires") if isinstance(value, dict) else None
-        if not callable(self._auth) or not isinstance(expires, int | float):
-            return
-        self._renew_by = self._now() + expires
-        self._plan_renewal(expires * RENEW_AT)
-
-    def _plan_renewal(self, after: float) -> None:
-        if self._renewal:
-            self._renewal.cancel()
-        self._renewal = asyncio.get_running_loop().call_later(max(after, 0.0), self._renew)
-
-    def _renew(self) -> None:
-        async def renew() -> None:
-            try:
-                fresh = await self._fresh_auth()
-                if self.session.closed is None:
-                    self.session.say(Auth(fresh))
-            except Exception:
-                log.exception("no fresh credentials for %s", self.courier.origin)
-                if (left := self._renew_by - self._now()) > LEAST_RENEWAL:
-                    self._plan_renewal(left / 2)
-
-        self._renewing = asyncio.get_running_loop().create_task(renew())
-
-    # ── acks ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _attend(self, session: Session) -> None:
-        """Ack soon what has come, unless something of ours takes it along before (protocol §5); polls always do."""
-        delays = {"websocket": session.link.options.ack_delay, "stream": session.link.options.stream_ack_delay}
-        if self._ack_timer is None and session.seat and (delay := delays.get(session.seat.name)):
-            self._ack_timer = asyncio.get_running_loop().call_later(delay, self._ack, session.seat)
-
-    def _ack(self, seat: Seat) -> None:
-        self._ack_timer = None
-        now_seated = self.session.seat
-        if now_seated is None or now_seated.lane.acked == self.session.link.ackable:
-            return
-        if now_seated is seat:
-            self.session.owe_ack()
-        else:
-            self._attend(self.session)
 
     # ── moving ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -296,13 +184,12 @@ class Pilot:
                     if self._settled() or now - since_end > link.options.close_timeout:
                         return
                 self._launch(now)
-                self._check(now)
+                self.watch.look(now)
                 await self._wait(now)
         finally:
-            for timer in (self._renewal, self._ack_timer):
-                if timer:
-                    timer.cancel()
-            tasks = [*self._tasks.values(), *([self._renewing] if self._renewing else [])]
+            self._acks.stop()
+            await self._renewal.stop()
+            tasks = list(self._tasks.values())
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -380,7 +267,10 @@ class Pilot:
         if self.session.closed or code == codes.SUPERSEDED:
             return
         self._why = attempt.failure
-        explained = code in EXPLAINED or reason.startswith(SILENCE)
+        silent = reason.startswith(SILENCE)
+        if silent:
+            self.courier.start_afresh()
+        explained = code in EXPLAINED or silent
         self.ladder.rungs["websocket"].died(now, lived, explained=explained, chance=random())  # noqa: S311 - jitter
 
     def _failed(self, name: str, attempt: Attempt, why: str) -> None:
@@ -428,53 +318,12 @@ class Pilot:
                 wait = float(retry) if isinstance(retry, int | float) else self._backoff.failed(random())  # noqa: S311
                 self._retry_at = now + wait
 
-    def _check(self, now: float) -> None:
-        """Ask for an ack that is late; drop the WebSocket that then stays silent (protocol §6.4)."""
-        link, seat = self.session.link, self.session.seat
-        self._check_senders(now)
-        if seat is None or seat.name != "websocket":
-            self._unacked_since = None
-            return
-        if seat.heard or self.session.crowded:  # while the application is behind, nothing is read: that is no silence
-            seat.heard = False
-            self._heard_at = now
-            self._asked_at = None
-        confirmed = link.outbox.confirmed
-        if not link.outbox:
-            self._unacked_since = None
-        elif self._unacked_since is None or self._unacked_since[0] != confirmed:
-            self._unacked_since = (confirmed, now)
-        patience = max(LEAST_PATIENCE, 4 * self.info.round_trip)
-        silent = now - self._heard_at
-        if self._asked_at is not None and now - self._asked_at >= patience:
-            seat.cut(f"{SILENCE} for {patience:.1f} s after a heartbeat")
-        elif silent >= self.heartbeat + carriers.GRACE:
-            seat.cut(f"{SILENCE} for {silent:.0f} s")
-        elif self._asked_at is None and self._unacked_since and now - self._unacked_since[1] >= patience:
-            # What a look came too late is not waited for once more.
-            late = now - self._unacked_since[1] - patience
-            self._asked_at = now - late if late < LOOK_EVERY else now
-            seat.beat = True
-            seat.wake()
-
-    def _check_senders(self, now: float) -> None:
-        """Send those away who have waited for room for `send_timeout` without any progress."""
-        confirmed = self.session.link.outbox.confirmed
-        if not self.session.senders:
-            self._stuck = None
-        elif self._stuck is None or self._stuck[0] != confirmed:
-            self._stuck = (confirmed, now)
-        elif now - self._stuck[1] >= self.session.link.options.send_timeout:
-            self._stuck = None
-            self.session.stall()
-
     async def _wait(self, now: float) -> None:
         """Wait for news, or for the next thing that is due."""
         seat = self.session.seat
-        often = seat is None or self.session.closed or seat.name == "websocket"
-        times = [now + (LOOK_EVERY if often else LEAST_LOOKS)]
-        if self._asked_at is not None:
-            times.append(max(self._asked_at + max(LEAST_PATIENCE, 4 * self.info.round_trip), now))
+        times = [now + LEAST_LOOKS]
+        if seat is None or self.session.closed or seat.name == "websocket":
+            times.append(self.watch.next_look(now))
         times += [due for due in (self._retry_at, self._http_at) if due > now]
         if seat and (due := self.ladder.next_due(seat.name, now)):
             times.append(max(due, now + LOOK_EVERY))

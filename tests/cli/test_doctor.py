@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Seconds; long enough for what the tests cut, which is cut after less than half of it.
 WATCH = "1.2"
+# Seconds in which an answer must come; on this machine it takes milliseconds.
+PATIENCE = "1.5"
 
 
 Examine = Callable[..., Awaitable[tuple[int, dict[str, Any]]]]
@@ -32,7 +34,7 @@ def examine(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         monkeypatch.delenv(name.upper(), raising=False)
 
     async def run(*arguments: str) -> tuple[int, dict[str, Any]]:
-        code = await asyncio.to_thread(main, ["doctor", "--watch", WATCH, "--json", *arguments])
+        code = await asyncio.to_thread(main, ["doctor", "--watch", WATCH, "--patience", PATIENCE, "--json", *arguments])
         shown = capsys.readouterr()
         assert shown.err == ""
         return code, json.loads(shown.out)
@@ -222,6 +224,7 @@ async def test_what_is_shown_to_people(start: Start, echo: str) -> None:
         (["http://localhost/x", "--via", "nonsense"], "there is no mode 'nonsense'"),
         (["http://localhost/x", "--via", "ok", "--proxy", "http://localhost:1"], "without a --proxy"),
         (["http://localhost/x", "--watch", "100000"], "too long"),
+        (["http://localhost/x", "--patience", "0"], "no time in which"),
     ],
 )
 def test_what_is_not_understood_is_said(capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:

@@ -456,18 +456,99 @@ async def test_a_new_session_keeps_its_answerer(place: Mounting) -> None:
 
 
 async def test_many_losses_make_it_wait(place: Mounting, caplog: pytest.LogCaptureFixture) -> None:
-    """A third loss within a minute is logged, and the client waits instead of opening session after session."""
+    """After a third loss within a minute the client waits instead of opening session after session, and says so.
+
+    The event and the log say how long; a close in the meantime ends it at once.
+    """
     here = await place(listen, resume=0.1)
+    diary = Diary()
+    async with (
+        HostileProxy(here.url) as proxy,
+        hybridws.connect(proxy.url, onlost="reopen", on_event=diary) as session,
+    ):
+        for count in range(1, 4):
+            await until(lambda: session.online and len(here.server.sessions) == 1)
+            await lose(proxy, here.session)
+            await proxy.flip("ok")
+            await until(lambda: session.info.resets == count)  # noqa: B023 - awaited within the loop
+        assert "lost session 3 within a minute" in caplog.text
+        assert "the next is opened in" in diary.of("reset").reason
+        assert diary.states.count("reset") == 3
+        assert "the next is opened" not in diary.events[diary.states.index("reset")].reason
+        opens = here.server.sessions
+        with pytest.raises(TimeoutError):
+            await until(lambda: len(opens), patience=0.5)
+        await session.close(4001, "enough")
+        await within(session.wait_closed(), 2.0)
+        assert session.closed == (4001, "enough", "local")
+
+
+async def test_after_the_wait_it_goes_on(place: Mounting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session that follows the wait is one like any other."""
+    monkeypatch.setattr("hybridws.client.connection.RESETS_PAUSE", 0.2)
+    here = await place(echo, resume=0.1)
     async with HostileProxy(here.url) as proxy, hybridws.connect(proxy.url, onlost="reopen") as session:
         for count in range(1, 4):
             await until(lambda: session.online and len(here.server.sessions) == 1)
             await lose(proxy, here.session)
             await proxy.flip("ok")
             await until(lambda: session.info.resets == count)  # noqa: B023 - awaited within the loop
-        assert "3 sessions" in caplog.text
-        opens = here.server.sessions
-        with pytest.raises(TimeoutError):
-            await until(lambda: len(opens), patience=0.5)
+        await until(lambda: session.online and len(here.server.sessions) == 1)
+        await session.send("still here")
+        assert await take(session, 1) == ["still here"]
+
+
+@pytest.mark.parametrize(
+    ("offered", "used"), [(("stream", "poll"), "stream"), (("poll",), "poll"), (("websocket",), "websocket")]
+)
+async def test_only_what_the_server_offers_is_tried(place: Mounting, offered: tuple[str, ...], used: str) -> None:
+    """The answer to the open names what there is: nothing else is tried."""
+    here = await place(echo, transports=offered)
+    async with hybridws.connect(here.url, first=[1]) as session:
+        assert await take(session, 1) == [1]
+        await until(lambda: session.transport == used and session.online)
+        assert {attempt.transport for attempt in session.info.attempts} == {"open", used}
+
+
+async def test_nothing_in_common(place: Mounting) -> None:
+    """Where the server offers nothing that may be used, the error says what it does offer."""
+    here = await place(echo, transports=("stream", "poll"))
+    with pytest.raises(CannotConnect, match="offers stream, poll, and we may use websocket"):
+        await within(hybridws.connect(here.url, transports=("websocket",)).__aenter__(), 2.0)
+
+
+async def test_silence_is_told_as_the_cause(place: Mounting) -> None:
+    """A WebSocket that a frozen network has killed says so in `info.attempts`, and is replaced each time."""
+    here = await place(echo)
+    async with HostileProxy(here.url) as proxy, hybridws.connect(proxy.url, transports=("websocket",)) as session:
+        for number in range(3):
+            await session.send(number)
+            assert await take(session, 1) == [number]
+            proxy.freeze()
+            await session.send("into the void")
+            assert await take(session, 1) == ["into the void"]
+        silent = [attempt for attempt in session.info.attempts if "silence" in (attempt.failure or "")]
+        assert [attempt.transport for attempt in silent] == ["websocket"] * 3
+
+
+async def test_connections_that_were_kept_are_not_trusted_after_silence(place: Mounting) -> None:
+    """After a freeze no connection from before is used again: the WebSocket is back at once, not after a lost try.
+
+    Headers and cookies go along on the new ones.
+    """
+    here = await place(echo)
+    async with (
+        HostileProxy(here.url) as proxy,
+        hybridws.connect(proxy.url, headers={"X-Own": "yes"}, cookies={"who": "me"}) as session,
+    ):
+        for number in range(3):
+            await until(lambda: session.transport == "websocket" and session.online, 2.0)
+            await session.send(number)
+            assert await take(session, 1) == [number]
+            proxy.freeze()
+            await session.send("into the void")
+            assert await take(session, 1) == ["into the void"]
+        assert not [attempt for attempt in session.info.attempts if "not answered" in (attempt.failure or "")]
 
 
 async def test_the_application_ends_it_while_the_client_is_away(place: Mounting) -> None:

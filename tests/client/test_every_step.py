@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from itertools import permutations
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -60,7 +60,7 @@ STEPS: Final = {
 }
 CELLS: Final = [
     pytest.param(old, new, codec, step, id=f"{old}-{new}-{codec}-{step.name.replace(' ', '_')}")
-    for old, new in permutations(TRANSPORTS, 2)
+    for old, new in product(TRANSPORTS, repeat=2)
     for codec in CODECS
     for step in STEPS[new]
 ]
@@ -109,7 +109,8 @@ async def test_a_cut_at_a_step_of_an_attach(
 ) -> None:
     """While both sides talk, `new` takes over from `old`, and its connection is cut at this step: 0 / 0 / 0.
 
-    A better transport takes over from one that still lives; a worse one after the other was cut and barred.
+    A better transport takes over from one that still lives; a worse one after the other was cut and barred; one of the
+    same kind after a cut.
     """
     up, down = Tally(), Tally()
     ended = asyncio.Event()
@@ -123,14 +124,16 @@ async def test_a_cut_at_a_step_of_an_attach(
     here = await place(handler)
     order = tuple(name for name in TRANSPORTS if name in (old, new))
     async with Scissors(here.url) as scissors:
-        scissors.blocked = {new}
+        scissors.blocked = {new} - {old}
         async with hybridws.connect(scissors.url, transports=order, codec=codec) as session:
             listening = asyncio.create_task(down.listen(session))
             talking = asyncio.create_task(talk(session))
             await until(lambda: len(down.got) > 3 and session.transport == old)
             scissors.plan = (new, step)
             scissors.blocked = set()
-            if order[0] == new:
+            if old == new:
+                scissors.cut(old)
+            elif order[0] == new:
                 session.network_changed()
             else:
                 scissors.blocked = {old}

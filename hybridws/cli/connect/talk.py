@@ -1,31 +1,27 @@
-"""`hybridws connect`: type lines, see messages, over whatever transport gets through."""
+"""One run of `hybridws connect`: lines one way, messages the other, and what is told of the connection."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import base64
-import binascii
 import contextlib
-import io
 import json
 import os
-import select
 import signal
 import sys
-import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hybridws import client
 from hybridws.cli import reach
+from hybridws.cli.connect.pipes import lines_of, raw_input, write
+from hybridws.cli.connect.values import to_json, to_line, to_value
 from hybridws.cli.ink import harmless, ink, span
 from hybridws.client.connection import ORDER
 from hybridws.core import codes
 from hybridws.errors import SessionClosed, Stalled, Unsendable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    import argparse
 
     from hybridws.client import Attempt, Connection, Event
     from hybridws.session import Closed
@@ -34,185 +30,14 @@ CLOSED: Final = 0
 CANNOT_CONNECT: Final = 1
 MISUSED: Final = 2
 LOST: Final = 3
-EXITS: Final = """\
-exit codes: 0 closed normally · 1 cannot connect · 2 not understood: an argument, or a line that cannot be sent ·
-3 the session was lost, or closed with an error; what was not acknowledged is listed
-"""
-
-TIMEOUT: Final = 10.0
-"""Seconds for which it is tried to connect; whoever waits at a terminal wants to know."""
 WAIT: Final = 0.5
 """Seconds of silence after which no answer is expected any more, when a file or a pipe has ended."""
-READ_SIZE: Final = 64 * 1024
-SURE: Final = 512
-"""Bytes that a pipe which takes any takes at once (POSIX, PIPE_BUF)."""
 LOOK_EVERY: Final = 0.02
 """Seconds between two looks at what carries the session, and at what is acknowledged."""
 MANY: Final = 10
 """Messages that were not acknowledged are shown up to this number; with --json all are."""
-BYTES: Final = "$bytes"
-"""The one key of the map that stands for bytes where only JSON can stand."""
 BY_SIGNAL: Final = 130
 """What a shell expects of a program that Ctrl-C has ended at once."""
-
-
-def add(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
-    """Say which arguments the command takes."""
-    parser = add_parser(
-        "connect",
-        help="type lines, see messages",
-        description="Type lines, see messages. The end of the input (Ctrl-D) closes the session in order, after all "
-        "that was typed is acknowledged; Ctrl-C closes it now.",
-        epilog=EXITS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--transport",
-        choices=ORDER,
-        action="append",
-        help="use only this one; if repeated, these, the best first (default: websocket, stream, poll)",
-    )
-    parser.add_argument("--codec", choices=("json", "msgpack"), default="json", help="default: %(default)s")
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help=f'lines are JSON values both ways, bytes are {{"{BYTES}": "base64"}}; events are JSON on stderr',
-    )
-    parser.add_argument(
-        "--wait",
-        metavar="SECONDS",
-        type=to_seconds,
-        help="after the end of the input, go on until nothing has come for so long; inf: until the server closes "
-        f"(default: {WAIT:g}; 0 in a terminal)",
-    )
-    parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=to_seconds,
-        default=TIMEOUT,
-        help="try so long to connect (default: %(default)g)",
-    )
-    reach.add_reach(parser)
-    parser.set_defaults(run=run)
-
-
-def to_seconds(text: str) -> float:
-    """Read a time, in argparse's manner."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not seconds >= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time in seconds")
-    return seconds
-
-
-def run(args: argparse.Namespace) -> int:
-    """Talk until either side ends it; return the exit code."""
-    if len(set(args.transport or ())) < len(args.transport or ()):
-        print("hybridws connect: each --transport can be named once", file=sys.stderr)
-        return MISUSED
-    try:
-        return asyncio.run(Talk(args).run())
-    except KeyboardInterrupt:  # where the loop takes no signals (Windows)
-        return BY_SIGNAL
-
-
-# ── lines and values ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def to_value(line: bytes, *, as_json: bool) -> object:
-    """Read what a line of the input says. Raises ValueError."""
-    try:
-        text = line.decode()
-    except UnicodeDecodeError:
-        raise ValueError("it is not UTF-8") from None
-    if not as_json:
-        return text
-    try:
-        value = json.loads(text)
-    except RecursionError:
-        raise ValueError("it is nested too deep") from None
-    except ValueError as error:
-        raise ValueError(f"it is not JSON: {error}") from None
-    if isinstance(value, dict) and value.keys() == {BYTES}:
-        try:
-            return base64.b64decode(value[BYTES], validate=True)
-        except (binascii.Error, TypeError, ValueError):
-            raise ValueError(f"{BYTES} is not base64") from None
-    return value
-
-
-def to_json(value: object) -> str:
-    """Write a message as JSON in one line."""
-    if isinstance(value, bytes):
-        value = {BYTES: base64.b64encode(value).decode()}
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def to_line(value: object) -> str:
-    """Write a message for people: text as it is, bytes in hexadecimal, anything else as JSON."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bytes):
-        return f"<{len(value)} bytes: {value.hex(' ')}>"
-    return to_json(value)
-
-
-# ── the three streams of a process ────────────────────────────────────────────────────────────────────────────────
-
-
-async def aside(work: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401 - what `work` returns
-    """Do in a thread what may block for ever, such as reading a terminal; the process can end all the same."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
-
-    def settle(result: object, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
-
-    def do() -> None:
-        result, error = None, None
-        try:
-            result = work(*args)
-        except Exception as fault:  # noqa: BLE001 - it is raised where it is waited for
-            error = fault
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(settle, result, error)
-
-    threading.Thread(target=do, daemon=True).start()
-    return await future
-
-
-async def lines_of(source: io.RawIOBase) -> AsyncIterator[bytes]:
-    """Read lines, whatever the source is: a file, a pipe, a terminal. The last one may lack its end."""
-    rest = b""
-    while chunk := await aside(source.read, READ_SIZE):
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            yield line.removesuffix(b"\r")
-    if rest:
-        yield rest
-
-
-async def write(text: str) -> None:
-    """Write a line to stdout, past Python's buffer: a reader that has stopped must not keep the process from ending."""
-    data = f"{text}\n".encode(sys.stdout.encoding or "utf-8", "backslashreplace")
-    number = sys.stdout.fileno()
-    if len(data) <= SURE and os.name == "posix" and select.select((), (number,), (), 0)[1]:
-        os.write(number, data)
-    else:
-        await aside(_write_all, number, data)
-
-
-def _write_all(number: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(number, rest) :]
 
 
 class Told(NamedTuple):
@@ -222,9 +47,6 @@ class Told(NamedTuple):
     style: str
     facts: dict[str, object]
     """The same with --json."""
-
-
-# ── the talk ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Talk:
@@ -327,7 +149,7 @@ class Talk:
     async def speak(self) -> None:
         """Send what stands in the input, and wait until all of it is acknowledged."""
         number = 0
-        with contextlib.suppress(SessionClosed), contextlib.closing(_raw_input()) as source:
+        with contextlib.suppress(SessionClosed), contextlib.closing(raw_input()) as source:
             async for line in lines_of(source):
                 number += 1
                 if self.args.json and not line.strip():
@@ -410,10 +232,6 @@ class Talk:
         """Write a line to stderr."""
         line = json.dumps(told.facts) if self.args.json else self.paint(f"* {harmless(told.words)}", told.style)
         print(line, file=sys.stderr, flush=True)
-
-
-def _raw_input() -> io.RawIOBase:
-    return io.FileIO(sys.stdin.fileno(), closefd=False)
 
 
 def serving(connection: Connection) -> Attempt | None:

@@ -1,0 +1,123 @@
+"""Watches one client's session: whether what was said arrives, how long nothing came, and what silence kills."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hybridws.core.idle import Idle
+
+if TYPE_CHECKING:
+    from hybridws.client.news import Info
+    from hybridws.seat import Seat
+    from hybridws.session import Session
+
+LEAST_PATIENCE: Final = 0.8
+"""Seconds for which an answer is waited for at least, however fast the network was until now (protocol §6): a server
+acks within 0.25 s, and twice this, with the time to connect anew, is less than the two seconds that people notice."""
+LOOK_EVERY: Final = 0.2
+"""Seconds between two looks at a WebSocket."""
+GRACE: Final = 10.0
+"""Seconds after which a poll or heartbeat that is overdue means that the connection is dead (protocol §7)."""
+SILENCE: Final = "silence"
+"""How the reason begins when a WebSocket is dropped for saying nothing."""
+
+
+class Watch:
+    """What a client knows of the life of its connections; it reads no clock, but is told the time."""
+
+    def __init__(self, session: Session, info: Info, heartbeat: float) -> None:
+        """Watch a session whose server says something every `heartbeat` seconds."""
+        self.idle: Final = Idle()
+        self._session: Final = session
+        self._info: Final = info
+        self._heartbeat: Final = heartbeat
+        self._unacked: tuple[int, float] | None = None  # confirmed so far, and since when no more than that
+        self._asked_at: float | None = None
+        self._heard_at = 0.0
+        self._active_at = 0.0  # when something was said last, either way
+        self._longest = 0.0  # the longest pause since something came
+        self._stuck: tuple[int, float] | None = None  # confirmed while senders wait, and since when no more than that
+
+    @property
+    def patience(self) -> float:
+        """Seconds that an ack may take before it is asked for, and the answer to that."""
+        return max(LEAST_PATIENCE, 4 * self._info.round_trip)
+
+    @property
+    def pause(self) -> float:
+        """Seconds for which the server says nothing at most."""
+        return min(self._heartbeat, self.idle.wish or self._heartbeat)
+
+    def begun(self, now: float) -> None:
+        """Note that a transport has begun to carry the session."""
+        self._heard_at = self._active_at = now
+        self._longest = 0.0
+        self._unacked = self._asked_at = None
+
+    def said(self, now: float) -> bool:
+        """Note that something leaves on the WebSocket; tell whether an ack is to be waited for from now on."""
+        self._longest = max(self._longest, now - self._active_at)
+        self._active_at = now
+        if self._unacked is not None or not self._session.link.outbox:
+            return False
+        self._unacked = (self._session.link.outbox.confirmed, now)
+        return True
+
+    def look(self, now: float) -> None:
+        """Ask for an ack that is late; drop the WebSocket that then stays silent (protocol §6)."""
+        self._look_at_senders(now)
+        seat = self._session.seat
+        if seat is None or seat.name != "websocket":
+            self._unacked = None
+            return
+        if seat.heard or self._session.crowded:  # while the application is behind, nothing is read: that is no silence
+            seat.heard = False
+            self._heard_at = self._active_at = now
+            self._longest = 0.0
+            self._asked_at = None
+        outbox = self._session.link.outbox
+        if not outbox:
+            self._unacked = None
+        elif self._unacked is None or self._unacked[0] != outbox.confirmed:
+            self._unacked = (outbox.confirmed, now)
+        silent = now - self._heard_at
+        if self._asked_at is not None and now >= self._asked_at + self.patience:
+            self._drop(seat, now, self._longest, f"{SILENCE} for {self.patience:.1f} s after a heartbeat")
+        elif silent >= self._heartbeat + GRACE:
+            self._drop(seat, now, max(self._longest, self.pause), f"{SILENCE} for {silent:.0f} s")
+        elif self._asked_at is None and self._unacked and now >= self._unacked[1] + self.patience:
+            # What a look came too late is not waited for once more.
+            due = self._unacked[1] + self.patience
+            self._asked_at = due if now - due < LOOK_EVERY else now
+            seat.beat = True
+            seat.wake()
+
+    def _drop(self, seat: Seat, now: float, silent: float, reason: str) -> None:
+        self.idle.died(now, silent)
+        self._longest, self._active_at = 0.0, now
+        seat.cut(reason)
+
+    def broke(self, now: float) -> None:
+        """Note that the WebSocket broke, and that nobody has said why."""
+        self.idle.died(now, max(self._longest, now - self._active_at))
+
+    def fell_silent(self, now: float, silent: float) -> None:
+        """Note that a poll or a stream broke, or had to be given up, after so long without a byte."""
+        self.idle.died(now, min(silent, self.pause))
+
+    def _look_at_senders(self, now: float) -> None:
+        """Send those away who have waited for room for `send_timeout` without any progress."""
+        confirmed = self._session.link.outbox.confirmed
+        if not self._session.senders:
+            self._stuck = None
+        elif self._stuck is None or self._stuck[0] != confirmed:
+            self._stuck = (confirmed, now)
+        elif now - self._stuck[1] >= self._session.link.options.send_timeout:
+            self._stuck = None
+            self._session.stall()
+
+    def next_look(self, now: float) -> float:
+        """Return when something is due here at the latest."""
+        waited_for = self._asked_at if self._asked_at is not None else self._unacked and self._unacked[1]
+        soon = now + LOOK_EVERY
+        return soon if waited_for is None else min(soon, max(waited_for + self.patience, now))
