@@ -51,7 +51,7 @@ class Data(BuildHookInterface[BuilderConfig]):
                 copy.write_bytes(packed)
                 places[str(copy)] = f"hybridws/_data/{PACKED}/{copy.name}"
 
-    def finalize(self, version: str, build_data: dict[str, object], artifact_path: str) -> None:
+    def finalize(self, version: str, build_data: dict[str, object], artifact_path: str) -> None:  # noqa: ARG002 - hatchling's
         """Clear away what was packed, once the wheel holds it."""
         if self.packed:
             self.packed.cleanup()
