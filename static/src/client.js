@@ -1,9 +1,9 @@
 // HybridWS: what a page holds in its hands. A WebSocket to the letter, whatever happens to sessions and transports.
 
-import { ABNORMAL, HANDLER_FAILED, NORMAL, NO_SESSION, NO_STATUS } from "./codes.js";
+import { ABNORMAL, HANDLER_FAILED, NORMAL, NO_SESSION } from "./codes.js";
 import { OVERHEAD } from "./outbox.js";
 import { restore, watch } from "./page.js";
-import { sizeOf, wellFormed } from "./packets.js";
+import { isBytes, sizeOf, wellFormed } from "./packets.js";
 import { TRANSPORTS, makePilot } from "./pilot.js";
 
 /** @typedef {import("./packets.js").Packet} Packet */
@@ -39,15 +39,13 @@ export class HybridWS extends EventTarget {
   onrequest = null;
   info;
   /** @type {BinaryType} */ _binary = "blob";
-  /** @type {Record<string, any>} */ _on = {};
   _spilled = 0; // bytes that were sent after the end
   /** @type {(() => void)[]} */ _readers = [];
   _iterators = 0;
   _gate = true; // messages wait until who awaits `ready` has had his turn
-  /** @type {Map<number, [resolve: (value: any) => void, reject: Done]>} */ _asked = new Map();
+  /** @type {Record<number, [resolve: (value: any) => void, reject: Done]>} */ _asked = {};
   _id = 0;
   /** @type {number[]} */ _resets = [];
-  _noCode = false;
   /** @type {any} */ _renewal;
   /** @type {any} */ _closing;
 
@@ -65,9 +63,13 @@ export class HybridWS extends EventTarget {
     try {
       address = new URL(url, globalThis.document?.baseURI || /** @type {any} */ (globalThis.location));
     } catch {}
-    if (!/^(ws|http)s?:[^#]+$/.test(address?.href)) throw dom("no address of a server: " + url, "SyntaxError");
-    if (names.some((name, i) => !/^[!#$%&'*+.^`|~\w-]+$/.test(name) || names.indexOf(name) != i)) throw dom("bad subprotocols", "SyntaxError");
+    if (!/^(ws|http)s?:[^#]+$/.test(address?.href)) throw dom("bad address: " + url, "SyntaxError");
+    if (names.some((name, i) => !/^[!#$%&'*+.^`|~\w-]+$/.test(name) || names.indexOf(name) != i)) throw dom("bad protocols", "SyntaxError");
     if (!order[0] || order.some((name) => !TRANSPORTS[name])) throw TypeError("transports: " + Object.keys(TRANSPORTS));
+    for (const type of ["open", "message", "error", "close", "state"]) {
+      /** @type {any} */ (this)["on" + type] = null;
+      this.addEventListener(type, (event) => /** @type {any} */ (this)["on" + type]?.call(this, event));
+    }
     const ws = this;
     this.info = {
       /** @type {import("./pilot.js").Attempt[]} */ attempts: [],
@@ -107,7 +109,7 @@ export class HybridWS extends EventTarget {
   }
 
   get _items() {
-    return this._pilot._link._outbox._items;
+    return this._pilot._link._items;
   }
 
   /** Bytes that were sent and that the server has not confirmed. */
@@ -145,29 +147,27 @@ export class HybridWS extends EventTarget {
    * @param {any} value @param {{timeout?: number, signal?: AbortSignal}} [options]
    */
   request(value, { timeout, signal } = {}) {
-    const id = ++this._id;
     return new Promise((resolve, reject) => {
       for (const end of [signal, timeout && AbortSignal.timeout(timeout)])
         if (end) {
           end.throwIfAborted();
           end.addEventListener("abort", () => reject(end.reason));
         }
-      this._say(["q", id, value]);
-      this._asked.set(id, [resolve, reject]);
-    }).finally(() => this._asked.delete(id));
+      this._say(["q", ++this._id, value]);
+      this._asked[this._id] = [resolve, reject];
+    });
   }
 
   /** Close, after all that was sent so far. @param {number} [code] @param {string} [reason] */
   close(code, reason = "") {
     reason = wellFormed("" + reason);
-    if (code !== undefined && code != NORMAL && !(code >= 3000 && code < 5000)) throw dom("close with 1000 or 3000-4999, not " + code, "InvalidAccessError");
-    if (sizeOf(reason) > MAX_REASON) throw dom("a close reason takes 123 bytes at most", "SyntaxError");
+    if (code !== undefined && code != NORMAL && !(code >= 3000 && code < 5000)) throw dom("code " + code, "InvalidAccessError");
+    if (sizeOf(reason) > MAX_REASON) throw dom("reason over 123 bytes", "SyntaxError");
     if (this.readyState > 1) return;
     const patience = this.readyState && CLOSE_PATIENCE;
     this.readyState = 2;
-    this._noCode = code === undefined;
     this._closing = setTimeout(() => this._end(ABNORMAL, "", false), patience);
-    if (patience) this._pilot._link._close(code ?? NORMAL, reason);
+    if (patience) this._pilot._link._close(code, reason);
     this._pilot._kick();
   }
 
@@ -180,8 +180,7 @@ export class HybridWS extends EventTarget {
   _message(data, done) {
     const blob = data instanceof Blob && data;
     if (blob) data = new Uint8Array(blob.size); // a place as large as it takes
-    else if (data instanceof ArrayBuffer) data = new Uint8Array(data.slice(0));
-    else if (ArrayBuffer.isView(data)) data = new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
+    else if (isBytes(data)) data = new Uint8Array(data.buffer || data, data.byteOffset, data.byteLength).slice();
     else if (typeof data == "string" || !this._options.json) data = wellFormed("" + data);
     const size = data?.byteLength ?? sizeOf(typeof data == "string" ? data : JSON.stringify(data) || "");
     if (this.readyState > 1) this._spilled += size;
@@ -210,8 +209,8 @@ export class HybridWS extends EventTarget {
     this._must();
     const { _link: link } = this._pilot;
     const item = link._item(packet, done, size);
-    if (!this.readyState && link._outbox._size + item._size + OVERHEAD > link._limits.buffer) throw dom("too much was sent before `open`", "QuotaExceededError");
-    link._outbox._append(item);
+    if (!this.readyState && link._size + item._size + OVERHEAD > link._limits.buffer) throw dom("full", "QuotaExceededError");
+    link._append(item);
     this._pilot._kick();
     return item;
   }
@@ -240,56 +239,57 @@ export class HybridWS extends EventTarget {
       this.protocol = this._pilot._session.protocol || "";
       this.dispatchEvent(new Event("open"));
       this._resolve(this);
-      setTimeout(() => {
-        this._gate = false;
-        this._pump();
-      });
+      setTimeout(() => this._pump((this._gate = false)));
     }
     if (state == "resumed") this.info.resumed++;
-    const { log = this._options.debug && console.debug } = this._options;
-    if (log) log(state || "transport", reason);
-    this.dispatchEvent(Object.assign(new Event("state"), { state: state || "transport", reason, unacked, transport: this.transport }));
+    const { debug, log = debug && console.debug } = this._options;
+    if (log) log(state, reason);
+    this.dispatchEvent(Object.assign(new Event("state"), { state, reason, unacked, transport: this.transport }));
   }
 
   /** @param {Packet} packet */
   async _hand([kind, value, more, text]) {
-    const waits = this._asked.get(value);
     if (kind == "m") this._pump();
-    else if (kind == "k") this.info.skipped += value;
-    else if (kind == "c") this._end(value, more, true);
-    else if (kind == "r") waits?.[0](more);
-    else if (kind == "e") waits?.[1](new RequestFailed(more, text));
-    else if (kind == "u") {
+    if (kind == "k") this.info.skipped += value;
+    if (kind == "c") this._end(value, more, true);
+    if (kind == "r" || kind == "e") {
+      const [resolve, reject] = this._asked[value] || [];
+      delete this._asked[value];
+      if (kind == "r") resolve?.(more);
+      else reject?.(new RequestFailed(more, text));
+    }
+    if (kind == "u") {
       clearTimeout(this._renewal);
       if (value?.expires && typeof this._options.auth == "function")
         this._renewal = setTimeout(async () => {
           const fresh = await this._auth();
           if (this.readyState == 1) this._say(["u", fresh]);
         }, value.expires * RENEW_AT);
-    } else if (kind == "q") {
-      let { onrequest } = this;
+    }
+    if (kind == "q") {
+      const { onrequest } = this;
       try {
-        if (!onrequest) throw new RequestFailed(NO_SESSION, "nobody answers requests here");
+        if (!onrequest) throw new RequestFailed(NO_SESSION, "no handler");
         this._say(["r", value, (await onrequest(more)) ?? null]);
       } catch (/** @type {any} */ fault) {
         if (this.readyState > 1) return;
         const meant = fault instanceof RequestFailed;
         if (!meant) console.error(fault);
-        this._say(["e", value, meant ? fault.code : HANDLER_FAILED, meant ? fault.message : "the request failed"]);
+        this._say(["e", value, ...(meant ? [fault.code, fault.message] : [HANDLER_FAILED, "failed"])]);
       }
     }
   }
 
   /** Hand out what has come: to those who iterate, when they ask for it; else at once. */
-  _pump() {
+  _pump(gate = this._gate) {
     if (this._iterators) for (const wake of this._readers.splice(0)) wake();
-    else while (!this._gate && this._pilot._link._inbox[0]) this._take();
+    else while (!gate && this._pilot._link._inbox[0]) this._take();
   }
 
   /** Take the oldest message, and tell everybody. */
   _take() {
     let data = this._pilot._link._take();
-    if (data instanceof Uint8Array) data = this._binary == "blob" ? new Blob([/** @type {any} */ (data)]) : data.slice().buffer;
+    if (isBytes(data)) data = this._binary == "blob" ? new Blob([data]) : data.slice().buffer;
     else if (typeof data != "string" && !this._options.json) data = JSON.stringify(data);
     if (this.readyState == 1 || this._iterators) this.dispatchEvent(new MessageEvent("message", { data, origin: new URL(this.url).origin }));
     return data;
@@ -300,7 +300,7 @@ export class HybridWS extends EventTarget {
     this._iterators++;
     try {
       for (;;) {
-        while (this._gate || !this._pilot._link._inbox[0]) {
+        while (!this._pilot._link._inbox[0]) {
           if (this.readyState > 2) return;
           await new Promise((resolve) => this._readers.push(/** @type {any} */ (resolve)));
         }
@@ -333,15 +333,13 @@ export class HybridWS extends EventTarget {
   /** Tell everybody who waits for an ack or an answer that none will come. @param {any} fault */
   _fail(fault) {
     for (const item of this._items) item._done?.(fault);
-    for (const [, reject] of this._asked.values()) reject(fault);
+    for (const id in this._asked) this._asked[id][1](fault);
   }
 
   /** @param {number} code @param {string} reason @param {boolean} wasClean @param {any} [fault] */
   _end(code, reason, wasClean, fault) {
     if (this.readyState > 2) return;
-    if (this._noCode && this._pilot._link._said && !this._pilot._link._heard && wasClean) code = NO_STATUS;
-    this._gate = false;
-    if (!this._iterators) this._pump();
+    this._pump((this._gate = false));
     this.readyState = 3;
     clearTimeout(this._closing);
     clearTimeout(this._renewal);
@@ -354,23 +352,9 @@ export class HybridWS extends EventTarget {
     this._tell("closed", reason || "closed with " + code);
     const how = { code, reason, wasClean };
     this.dispatchEvent(globalThis.CloseEvent ? new CloseEvent("close", how) : Object.assign(new Event("close"), how)); // Node 20 has none
-    this._pump();
   }
 }
 
 ["CONNECTING", "OPEN", "CLOSING", "CLOSED"].forEach((name, value) => {
   for (const where of [HybridWS, HybridWS.prototype]) Object.defineProperty(where, name, { value, enumerable: true });
 });
-
-for (const type of ["open", "message", "error", "close", "state"]) {
-  Object.defineProperty(HybridWS.prototype, "on" + type, {
-    enumerable: true,
-    get() {
-      return this._on[type] || null;
-    },
-    set(handler) {
-      if (!(type in this._on)) this.addEventListener(type, (/** @type {any} */ event) => this._on[type]?.call(this, event));
-      this._on[type] = typeof handler == "function" ? handler : null;
-    },
-  });
-}

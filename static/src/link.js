@@ -7,6 +7,7 @@
 //         far sender, and an inbox holds at most one and a half buffers. We send no more than a buffer ahead of acks.
 // Rule 4: the close is the last numbered packet, so it arrives after everything said before it.
 
+import { NORMAL, NO_STATUS } from "./codes.js";
 import { OVERHEAD, makeOutbox } from "./outbox.js";
 import { encode, isNumbered, sizeOf } from "./packets.js";
 
@@ -20,16 +21,14 @@ import { encode, isNumbered, sizeOf } from "./packets.js";
  * @property {number} _acked  the count that it was last told to have arrived
  * @property {number} _ackedBytes
  */
-/** @typedef {{_expects?: number}} Source  what brings packets; the number of the next; 0: it has not said; none: nothing was believed yet */
+/** @typedef {{_expects?: number, _owes?: boolean}} Source  what brings packets, the number of the next (0: not said; none: nothing was believed yet), and whether it asked for an ack */
 
 const ACK_EVERY = 32; // packets after which an ack goes alone (protocol §5)
 const FRAME = 65_536; // bytes of a WebSocket's frame: others get their turn
 
 /** Make a conversation: what is yet to be confirmed, what has come, and whether it goes on. @param {import("./packets.js").Codec} codec @param {import("./packets.js").Limits} limits */
 export function makeLink(codec, limits) {
-  const outbox = makeOutbox();
-  const link = {
-    _outbox: outbox,
+  const link = Object.assign(makeOutbox(), {
     _codec: codec,
     _limits: limits,
     /** @type {[code: number, reason: string] | undefined} */ _said: undefined,
@@ -40,7 +39,7 @@ export function makeLink(codec, limits) {
     _inboxSize: 0,
 
     /** Whether the conversation has ended: they closed, or have all that we said and our close. @returns {boolean} */
-    _over: () => !!link._heard || (!!link._said && outbox._confirmed == outbox._last),
+    _over: () => !!link._heard || (!!link._said && link._confirmed == link._last),
 
     // ── what we say ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -54,25 +53,25 @@ export function makeLink(codec, limits) {
     },
 
     /** Give a packet its number, and keep it. Throws TypeError, RangeError. @param {Packet} packet @returns {number} */
-    _send: (packet) => outbox._append(link._item(packet)),
+    _send: (packet) => link._append(link._item(packet)),
 
-    /** Say that the conversation ends here, after all that was said before. @param {number} code @param {string} reason */
+    /** Say that the conversation ends here, after all that was said before. @param {number | undefined} code @param {string} reason */
     _close(code, reason) {
       if (link._said || link._over()) return;
-      link._said = [code, reason];
-      link._send(["c", code, reason]);
+      link._said = [code ?? NO_STATUS, reason];
+      link._send(["c", code ?? NORMAL, reason]);
     },
 
     // ── what a transport may write ────────────────────────────────────────────────────────────────────────────────
 
     /** Make the lane of a new transport: it goes on after what is known to have arrived. @returns {Lane} */
-    _lane: () => ({ _written: outbox._confirmed, _placed: false, _owes: false, _acked: 0, _ackedBytes: 0 }),
+    _lane: () => ({ _written: link._confirmed, _placed: false, _owes: false, _acked: 0, _ackedBytes: 0 }),
 
     /** Tell whether this transport should write. @param {Lane} lane @returns {boolean} */
     _mayWrite: (lane) => lane._owes || link._hasMore(lane),
 
     /** Tell whether there are numbered packets that this transport was not given yet. @param {Lane} lane @returns {boolean} */
-    _hasMore: (lane) => !link._heard && !!outbox._since(lane._written, 0, link._limits.buffer)[0],
+    _hasMore: (lane) => !link._heard && !!link._since(lane._written, 0, link._limits.buffer)[0],
 
     /**
      * Return the next of what this transport was not given yet, in one frame after `words`; nothing if there is nothing.
@@ -83,10 +82,10 @@ export function makeLink(codec, limits) {
       const more = link._hasMore(lane);
       if (!more && !lane._owes && lane._placed && !words[0]) return;
       if (lane._owes || link._ackable() != lane._acked) words.push(link._encode(["a", link._acks(lane)]));
-      const from = Math.max(lane._written, outbox._confirmed);
+      const from = Math.max(lane._written, link._confirmed);
       if (!lane._placed) words.push(link._encode(["#", from + 1]));
       for (const word of words) limit -= word.length + 1;
-      const kept = more ? outbox._since(from, limit, link._limits.buffer).slice(0, Math.max(link._limits.max_packets - words.length, 1)) : [];
+      const kept = more ? link._since(from, limit, link._limits.buffer).slice(0, Math.max(link._limits.max_packets - words.length, 1)) : [];
       lane._written = from + kept.length;
       lane._placed = true;
       return codec.join([...words, ...kept]);
@@ -117,9 +116,10 @@ export function makeLink(codec, limits) {
         const [kind, value, reason] = packet;
         if (kind == "#") source._expects = value;
         else if (kind == "a") {
-          if (value > outbox._last) throw Error("ack " + value);
-          outbox._confirm(value);
-        } else if (!isNumbered(packet)) hand(packet);
+          if (value > link._last) throw Error("ack " + value);
+          link._confirm(value);
+        } else if (kind == "h") source._owes = true;
+        else if (!isNumbered(packet)) hand(packet);
         else if (!link._heard) {
           // nothing counts after a close
           const number = source._expects || Infinity;
@@ -156,6 +156,6 @@ export function makeLink(codec, limits) {
       }
       return link._received;
     },
-  };
+  });
   return link;
 }

@@ -33,7 +33,7 @@ const mark = (item) =>
         ? 4
         : 5;
 
-/** @param {any} item */
+/** @param {any} item @returns {boolean} */
 export const isBytes = (item) => item instanceof ArrayBuffer || ArrayBuffer.isView(item);
 
 /** Make text well-formed, as WebSocket.send does. @param {string} text */

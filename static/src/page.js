@@ -10,17 +10,15 @@ const KEY = "hybridws ";
 
 /** Write down where a session is, so that the page can go on with it when it is loaded again. @param {HybridWS} ws */
 function save({ url, _pilot: pilot }) {
-  const { _inbox: inbox, _outbox: outbox, _received: received } = pilot._link;
+  const { _inbox: inbox, _items: items, _received: received, _confirmed: confirmed } = pilot._link;
   const first = inbox[0] ? inbox[0][2] : received + 1; // the number of what comes next, to the application
   const state = {
     at: Date.now(),
     session: pilot._session,
-    route: pilot._route,
-    n: pilot._n,
     received: first - 1,
-    confirmed: outbox._confirmed,
+    confirmed,
     inbox: json.join([json.dumps(["#", first]), ...inbox.map(([value]) => json.dumps(["m", value]))]),
-    outbox: json.join(outbox._items.map(({ _packet }) => json.dumps(_packet))),
+    outbox: json.join(items.map(({ _packet }) => json.dumps(_packet))),
   };
   sessionStorage.setItem(KEY + url, JSON.stringify(state));
 }
@@ -33,13 +31,11 @@ export function restore({ url, _pilot: pilot, _options: { resumeOnReload } }) {
   const saved = resumeOnReload && globalThis.sessionStorage?.getItem(KEY + url);
   if (!saved) return false;
   sessionStorage.removeItem(KEY + url);
-  const { at, session, route, n, received, confirmed, inbox, outbox } = JSON.parse(saved);
+  const { at, session, received, confirmed, inbox, outbox } = JSON.parse(saved);
   if (Date.now() - at > session.resume * 1000) return false;
   const link = pilot._link;
   link._received = received;
-  link._outbox._confirmed = link._outbox._last = confirmed;
-  pilot._n = n;
-  pilot._route = route;
+  link._confirmed = link._last = confirmed;
   for (const [packet] of json.loads(outbox)) link._send(packet);
   pilot._begin(session, json.loads(inbox));
   return true;
@@ -48,11 +44,11 @@ export function restore({ url, _pilot: pilot, _options: { resumeOnReload } }) {
 /** Say with one beacon what was not acked, and that this is the end. @param {HybridWS} ws */
 function farewell({ _pilot: pilot, _options: { credentials } }) {
   const link = pilot._link;
-  if (!pilot._session || link._over()) return;
+  if (!pilot._session.sid || link._over()) return;
   const lane = link._lane();
   link._close(1001, "");
-  let body = link._write(lane, BEACON, [pilot._attach(lane, 0)]);
-  if (lane._written < link._outbox._last) body = link._codec.join([body, link._encode(["d"])]);
+  let body = link._write(lane, BEACON, [pilot._attach(lane, true)]);
+  if (lane._written < link._last) body = link._codec.join([body, link._encode(["d"])]);
   const address = pilot._address(pilot._session.sid + "/send");
   // A beacon is what browsers promise to send for a page that is going; where there is none, a fetch that outlives it.
   if (!globalThis.navigator?.sendBeacon?.(address, body)) fetch(address, { method: "POST", body, keepalive: true, credentials });

@@ -55,7 +55,7 @@ const OPEN_PROOF = 3000; // ms that the first try to open may take; each other t
 const OPEN_LINGER = 20; // ms that the server waits for the application's first words
 const SILENCE = "silence";
 
-/** @type {Record<string, any>} */
+/** @type {Record<string, any>} What holds until the server has said more. */
 export const DEFAULTS = { buffer: 1 << 20, max_message: 1 << 18, max_batch: (1 << 20) + 4096, max_packets: 10_000, max_elements: 10_000, max_depth: 32 };
 
 /** @type {Record<string, (pilot: Pilot, carrier: Carrier) => void>} The best first. */
@@ -86,11 +86,12 @@ export function makePilot(client, url, names, settings, info) {
   const [, base, query = ""] = /** @type {string[]} */ (url.match(/^(.*?)\/?(\?.*)?$/));
   const rungs = Object.keys(TRANSPORTS).map(makeRung);
   const [socket, stream, poll] = rungs;
-  const link = makeLink(codec, /** @type {any} */ ({ ...DEFAULTS, ...settings }));
-  const { _outbox: outbox } = link;
-  /** @type {number[]} */ let idles = []; // silences after which a connection died
+  /** @type {Record<string, any>} What the server said of the session, the attaches so far, and by what balancers keep it at one server. */
+  const session = { ...DEFAULTS, buffer: settings.buffer || DEFAULTS.buffer, n: 0, route: random(16) };
+  const link = makeLink(codec, /** @type {any} */ (session));
   /** @type {Rung[]} */ let order; // what may be used now, the best first
   /** @type {string[]} */ let allowed; // by application and server
+  /** @type {number[]} */ let idles = []; // silences after which a connection died
   let failures = 0;
   let retryAt = 0;
   let httpAt = 0; // before then HTTP waits, for a WebSocket that is sure to come
@@ -107,6 +108,8 @@ export function makePilot(client, url, names, settings, info) {
   /** @type {any} */ let timer;
   /** @type {Carrier | null} */ let carrier = null;
 
+  // ── the network as it was met so far ──────────────────────────────────────────────────────────────────────────────
+
   /** @param {string} transport @returns {Attempt} */
   const attempt = (transport) => {
     const one = { transport, at: Date.now(), took: null, failure: null };
@@ -114,12 +117,68 @@ export function makePilot(client, url, names, settings, info) {
     return one;
   };
 
-  /** @param {Attempt} one @param {any} [fault] */
+  /** @param {any} one the attempt @param {any} [fault] @returns {string} */
   const done = (one, fault) => {
     one.took ??= Date.now() - one.at;
-    if (fault) one.failure = "" + (fault.message || fault);
-    return one.failure;
+    return fault && (one.failure = "" + (fault.message || fault));
   };
+
+  /** Return the silence, in seconds, below which to stay here, since longer ones killed connections twice. */
+  const wish = () => idles[1] && max(2, (0.6 * min(...idles)) / 1000);
+
+  /** Return the ms that an answer may take, however fast the network was until now. */
+  const patience = (least = LEAST_PATIENCE) => max(least, 4 * info.roundTrip);
+
+  /** Return the ms within which a stream that is not buffered shows its first bytes. */
+  const firstBytes = () => min(MOST_FIRST_BYTES, patience(LEAST_FIRST_BYTES));
+
+  /** Take a measurement of the round trip into account (RFC 6298 §2: an eighth of the new). @param {number} ms */
+  const measured = (ms) => {
+    info.roundTrip += (ms - info.roundTrip) / (info.roundTrip ? 8 : 1);
+  };
+
+  /** Tell whether a transport was not replaced. @param {Carrier} one */
+  const lives = (one) => one._rung._one == one;
+
+  /** When a transport may be tried; the last resort always may. @param {Rung} rung */
+  const dueAt = (rung) => (rung == order.at(-1) ? 0 : rung._nextTry);
+
+  // ── requests, and what is believed ────────────────────────────────────────────────────────────────────────────────
+
+  /** @param {string} path */
+  const address = (path) => base + "/v1/" + path + query + (path.includes("/") ? "" : (query ? "&" : "?") + "route=" + session.route);
+
+  /**
+   * POST. No header of our own is sent, so that no preflight is. `stream`: several inspecting proxies pass a response
+   * unbuffered if the request says this.
+   * @param {string} path @param {any} body @param {AbortController} abort @returns {Promise<Response>}
+   */
+  const request = (path, body, abort, stream = false) =>
+    (settings.fetch || fetch)(address(path), {
+      method: "POST",
+      body,
+      headers: stream ? { Accept: "text/event-stream" } : {},
+      credentials: settings.credentials,
+      signal: abort.signal,
+    });
+
+  /**
+   * POST, and read the whole answer within so many ms.
+   * @param {string} path @param {any} body @param {number} ms @returns {Promise<[data: Uint8Array, status: number]>}
+   */
+  const post = async (path, body, ms, abort = new AbortController()) => {
+    const timeout = setTimeout(() => abort.abort(Error(late(ms))), ms);
+    try {
+      const response = await request(path, body, abort);
+      return [new Uint8Array(await response.arrayBuffer()), response.status];
+    } finally {
+      clearTimeout(timeout);
+    }
+  };
+
+  /** Write the attach with which every body and WebSocket begins; it carries the ack. @param {import("./link.js").Lane} lane @param {boolean} [aside] it attaches nothing @param {number} [hold] */
+  const attach = (lane, aside, hold = wish()) =>
+    link._encode(["@", session.sid, session.key, aside ? 0 : ++session.n, link._acks(lane), { hold, heartbeat: wish() }]);
 
   /**
    * Read an answer, and believe it only if it is the server's own (protocol §3).
@@ -144,21 +203,58 @@ export function makePilot(client, url, names, settings, info) {
 
   /** Do what the server's refusal asks for. @param {Packet} refusal */
   const refused = ([, code, reason, details = {}]) => {
-    if (code == SUPERSEDED) pilot._n = max(pilot._n, details.n || 0);
+    if (code == SUPERSEDED) session.n = max(session.n, details.n || 0);
     else if (code == NO_SESSION || [TOO_SLOW, NOT_AUTHENTICATED, FORBIDDEN, TOO_LARGE].includes(code)) {
-      pilot._stop();
-      if (code != NO_SESSION) client._end(code, reason, true);
-      else if (details.code) client._end(details.code, details.reason || "", true);
+      stop();
+      if (code != NO_SESSION || details.code) client._end(details.code || code, details.reason || reason, true);
       else client._lost(reason);
     } else retryAt = now() + (details.retry * 1000 || backoff(failures++));
+  };
+
+  // ── moving ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Let the newest word go, and look what is due, soon. */
+  const kick = () => {
+    if (!kicked) queueMicrotask(() => ((kicked = false), step()));
+    kicked = true;
+  };
+
+  /** Ask for a sign of life. */
+  const probe = () => {
+    askedAt = now();
+    carrier?._beat?.();
+    kick();
+  };
+
+  /** End the transports; the session stays. */
+  const rest = () => {
+    carrier = null;
+    for (const rung of rungs) {
+      const one = rung._one;
+      rung._one = null;
+      one?._stop();
+    }
+  };
+
+  /** End all of it. */
+  const stop = () => {
+    stopped = true;
+    clearTimeout(timer);
+    rest();
+  };
+
+  /** Let another transport go on; what is still on its way is heard. @param {Carrier} one */
+  const retire = (one) => {
+    one._rung._one = null;
+    setTimeout(one._stop, LAST_WORDS);
   };
 
   /** Note that a transport carries the session now. @param {Carrier} one */
   const carried = (one) => {
     const rung = one._rung;
-    if (one._proved || rung._one != one) return;
+    if (one._proved || !lives(one)) return;
     one._proved = now();
-    done(/** @type {Attempt} */ (rung._attempt));
+    done(rung._attempt);
     for (const { _one: other } of rungs) {
       if (other && other != one && (other._proved || rung == socket)) retire(other);
     }
@@ -169,12 +265,6 @@ export function makePilot(client, url, names, settings, info) {
     client._tell(interrupted ? "resumed" : "transport", rung._name);
     interrupted = false;
     one._wake();
-  };
-
-  /** Let another transport go on; what is still on its way is heard. @param {Carrier} one */
-  const retire = (one) => {
-    one._rung._one = null;
-    setTimeout(one._stop, LAST_WORDS);
   };
 
   /** @param {Rung} rung */
@@ -192,15 +282,12 @@ export function makePilot(client, url, names, settings, info) {
     } catch (fault) {
       pilot._ended(one, fault);
     }
-    pilot._kick();
+    kick();
   };
-
-  /** When a transport may be tried; the last resort always may. @param {Rung} rung */
-  const dueAt = (rung) => (rung == order.at(-1) ? 0 : rung._nextTry);
 
   /** Do what is due, and wake up when the next thing is. */
   const step = () => {
-    if (stopped || !pilot._session) return;
+    if (stopped || !session.sid) return;
     clearTimeout(timer);
     const time = now();
     let next = Infinity;
@@ -214,9 +301,9 @@ export function makePilot(client, url, names, settings, info) {
       }
       if (carrier?._beat) {
         // Ask for an ack that is late, and drop a WebSocket that stays silent then.
-        const [oldest] = outbox._items;
-        if (askedAt) due(askedAt + pilot._patience()) && carrier._stop(SILENCE);
-        else if (oldest && due(max(oldest._at, carrier._heard) + pilot._patience())) pilot._probe();
+        const [oldest] = link._items;
+        if (askedAt) due(askedAt + patience()) && carrier._stop(SILENCE);
+        else if (oldest && due(max(oldest._at, carrier._heard) + patience())) probe();
       }
     }
     if (carrier) {
@@ -228,7 +315,7 @@ export function makePilot(client, url, names, settings, info) {
     }
     if (link._over()) {
       endAt ||= time + FAREWELL;
-      if (!link._heard || (carrier && carrier._acked >= link._received && !carrier._sending) || due(endAt)) return pilot._stop();
+      if (!link._heard || (carrier && carrier._acked >= link._received && !carrier._sending) || due(endAt)) return stop();
     }
     if (!asleep) launch(time, due);
     plannedAt = next;
@@ -239,9 +326,9 @@ export function makePilot(client, url, names, settings, info) {
   const launch = (time, due) => {
     if (due(pilot._hiddenAt + HIDDEN) && !carrier?._beat) {
       // Hidden for long: over HTTP nothing is held, but the server is asked now and then, so that the session lives.
-      if (carrier) pilot._rest();
+      if (carrier) rest();
       if (rungs.every((rung) => !rung._one) && due(napAt)) {
-        due((napAt = time + pilot._session.resume * 500));
+        due((napAt = time + session.resume * 500));
         start(poll); // its first request is answered at once
       }
       return;
@@ -253,8 +340,7 @@ export function makePilot(client, url, names, settings, info) {
         continue;
       }
       let at = dueAt(rung);
-      if (!at || (http && !carrier)) at = max(at, retryAt);
-      if (http && !carrier && socket._one) at = max(at, httpAt);
+      if (!at || (http && !carrier)) at = max(at, retryAt, http && !carrier && socket._one ? httpAt : 0);
       if (due(at)) {
         start(rung);
         if (http) return;
@@ -264,98 +350,49 @@ export function makePilot(client, url, names, settings, info) {
 
   const pilot = {
     _link: link,
-    _info: info,
+    _session: session,
     _WebSocket: WebSocket,
     _now: now,
-    _n: 0, // attaches
-    _route: random(16), // lets a balancer send all requests of a session to one server
-    /** @type {any} */ _session: null, // what the server said of it
     /** @type {string | null} */ _current: null, // what carries, or did a moment ago and is being replaced
     _hiddenAt: Infinity,
+    _address: address,
+    _request: request,
+    _post: post,
+    _attach: attach,
+    _wish: wish,
+    _patience: patience,
+    _firstBytes: firstBytes,
+    _measured: measured,
+    _lives: lives,
+    _kick: kick,
+    _probe: probe,
+    _stop: stop,
 
-    // ── what transports ask and tell ──────────────────────────────────────────────────────────────────────────────
+    // ── what transports tell ──────────────────────────────────────────────────────────────────────────────────────
 
-    /** @param {string} path @returns {string} */
-    _address: (path) => base + "/v1/" + path + query + (path.includes("/") ? "" : (query ? "&" : "?") + "route=" + pilot._route),
-
-    /**
-     * POST. No header of our own is sent, so that no preflight is. `stream`: several inspecting proxies pass a response
-     * unbuffered if the request says this.
-     * @param {string} path @param {any} body @param {AbortController} abort @returns {Promise<Response>}
-     */
-    _request: (path, body, abort, stream = false) =>
-      (settings.fetch || fetch)(pilot._address(path), {
-        method: "POST",
-        body,
-        headers: stream ? { Accept: "text/event-stream" } : {},
-        credentials: settings.credentials,
-        signal: abort.signal,
-      }),
-
-    /**
-     * POST, and read the whole answer within `patience` ms.
-     * @param {string} path @param {any} body @param {number} patience @returns {Promise<[data: Uint8Array, status: number]>}
-     */
-    async _post(path, body, patience, abort = new AbortController()) {
-      const timeout = setTimeout(() => abort.abort(Error(late(patience))), patience);
-      try {
-        const response = await pilot._request(path, body, abort);
-        return [new Uint8Array(await response.arrayBuffer()), response.status];
-      } finally {
-        clearTimeout(timeout);
-      }
-    },
-
-    /** Write the attach with which every body and WebSocket begins; it carries the ack. @param {import("./link.js").Lane} lane @param {number} [n] @param {number} [hold] @returns {any} */
-    _attach(lane, n, hold) {
-      const { sid, key } = pilot._session;
-      const wish = pilot._wish();
-      return link._encode(["@", sid, key, n ?? ++pilot._n, link._acks(lane), { hold: hold ?? wish, heartbeat: wish }]);
-    },
-
-    /** Return the silence, in seconds, below which to stay here, since longer ones killed connections twice. @returns {number | undefined} */
-    _wish: () => idles[1] && max(2, (0.6 * min(...idles)) / 1000),
-
-    /** @param {Carrier} one @returns {number} */
-    _deadAt: (one) => one._heard + 1000 * (pilot._wish() || pilot._session.heartbeat) + GRACE,
-
-    /** Return the ms that an answer may take, however fast the network was until now. */
-    _patience: (least = LEAST_PATIENCE) => max(least, 4 * info.roundTrip),
-
-    /** Return the ms within which a stream that is not buffered shows its first bytes. @returns {number} */
-    _firstBytes: () => min(MOST_FIRST_BYTES, pilot._patience(LEAST_FIRST_BYTES)),
-
-    /** Tell whether a transport was not replaced. @param {Carrier} one */
-    _lives: (one) => one._rung._one == one,
-
-    /** Take a measurement of the round trip into account (RFC 6298 §2: an eighth of the new). @param {number} ms */
-    _measured(ms) {
-      info.roundTrip += (ms - info.roundTrip) / (info.roundTrip ? 8 : 1);
-    },
+    /** @param {Carrier} one */
+    _deadAt: (one) => one._heard + 1000 * (wish() || session.heartbeat) + GRACE,
 
     /**
      * Take what a transport brought. Throws for what is not the server's, and for a refusal.
-     * @param {Carrier} one @param {Source} source @param {any} data @param {boolean} [aside] it is the answer of a POST beside a stream or poll
+     * @param {Carrier} one @param {any} data @param {Source} source of its own: it is the answer of a POST beside a stream or poll
      */
-    _take(one, source, data, status = 200, aside) {
+    _take(one, data, status = 200, source = one) {
       const batch = believe(source, data, status);
       one._touched = now();
-      if (!aside) one._heard = one._touched;
       askedAt = 0;
+      if (source == one) one._heard = one._touched;
       if (batch[0]?.[0][0] != "x") {
         failures = 0;
-        if (!aside) carried(one);
+        if (source == one) carried(one);
       }
       try {
-        link._receive(source, batch, (packet) => {
-          if (packet[0] == "h") one._owes = true;
-          else hand(packet);
-        });
+        link._receive(source, batch, hand);
       } finally {
         if (link._said && link._over() && !link._heard) client._end(...link._said, true);
         if (link._ackDue(one) || link._heard) one._owes = true;
         if (one._owes) one._wake();
-        pilot._kick();
+        kick();
       }
     },
 
@@ -364,11 +401,11 @@ export function makePilot(client, url, names, settings, info) {
       const rung = one._rung;
       const time = now();
       const mine = carrier == one;
-      if (rung._one != one) return; // it had been replaced
+      if (!lives(one)) return; // it had been replaced
       rung._one = null;
       if (mine) carrier = null;
-      const why = done(/** @type {Attempt} */ (rung._attempt), fault);
-      pilot._kick();
+      const why = done(rung._attempt, fault);
+      kick();
       if (stopped || link._over()) return;
       const restarts = code == GOING_AWAY || code == RESTARTING;
       const unexplained = one._proved && !restarts && fault != SILENCE;
@@ -385,20 +422,20 @@ export function makePilot(client, url, names, settings, info) {
       if (mine && !stopped && !interrupted && !rungs.some((other) => other._one)) {
         interrupted = true;
         pilot._current = null;
-        client._tell("interrupted", /** @type {string} */ (why));
+        client._tell("interrupted", why);
       }
     },
 
     // ── what the client asks for ──────────────────────────────────────────────────────────────────────────────────
 
     /**
-     * Open the session, with what is in the outbox already; try again until `patience` ms are over. Throws what the last
+     * Open the session, with what is in the outbox already; try again until so many ms are over. Throws what the last
      * attempt met; a refusal is in its `_refusal`.
-     * @param {number} patience @param {string[]} protocols @returns {Promise<any>}
+     * @param {number} ms @param {string[]} protocols @returns {Promise<any>}
      */
-    async _open(patience, protocols) {
+    async _open(ms, protocols) {
       const nonce = random(32); // the same again is the same session
-      const end = now() + patience;
+      const end = now() + ms;
       for (let asked = false, tries = 0; ; ) {
         const auth = await client._auth();
         const head = JSON.stringify(["i", { v: 1, codec: codec.name, nonce, auth, protocols: protocols[0] && protocols }]);
@@ -407,12 +444,12 @@ export function makePilot(client, url, names, settings, info) {
         const one = attempt("open");
         let wait;
         try {
-          const [data, status] = await pilot._post("open", body, max(min(end - begun, OPEN_PROOF * 2 ** tries++), 1));
+          const [data, status] = await post("open", body, max(min(end - begun, OPEN_PROOF * 2 ** tries++), 1));
           const cut = data.indexOf(10) + 1 || data.length;
           const [[packet]] = believe({}, data.subarray(0, cut), status, json);
           if (packet[0] == "x") hand(packet);
           done(one);
-          pilot._measured(max(now() - begun - OPEN_LINGER, 1));
+          measured(max(now() - begun - OPEN_LINGER, 1));
           return stopped || pilot._begin(packet[1], decode(codec, data.subarray(cut), link._limits));
         } catch (/** @type {any} */ fault) {
           done(one, fault);
@@ -427,48 +464,25 @@ export function makePilot(client, url, names, settings, info) {
       }
     },
 
-    /** Go on with a session that is open. @param {any} session @param {import("./packets.js").Batch} batch */
-    _begin(session, batch) {
+    /** Go on with a session that is open. @param {any} told @param {import("./packets.js").Batch} batch */
+    _begin(told, batch) {
       const time = now();
-      pilot._session = link._limits = { ...DEFAULTS, ...session };
+      Object.assign(session, told);
       pilot._use((allowed = names.filter((name) => (session.transports || names).includes(name) && (name != socket._name || WebSocket))));
       const [winner, until] = winners.get(base) || ["", 0];
       if (time < until) {
-        if (winner == socket._name) httpAt = time + pilot._firstBytes();
-        else if (winner == poll._name) failed(stream, time);
+        if (winner == socket._name) httpAt = time + firstBytes();
+        if (winner == poll._name) failed(stream, time);
       }
       client._tell("open", "");
       link._receive({}, batch, hand);
-      pilot._kick();
-    },
-
-    /** Let the newest word go, and look what is due, soon. */
-    _kick() {
-      if (!kicked) queueMicrotask(() => ((kicked = false), step()));
-      kicked = true;
-    },
-
-    /** Ask for a sign of life. */
-    _probe() {
-      askedAt = now();
-      carrier?._beat?.();
-      pilot._kick();
-    },
-
-    /** End the transports; the session stays. */
-    _rest() {
-      carrier = null;
-      for (const rung of rungs) {
-        const one = rung._one;
-        rung._one = null;
-        one?._stop();
-      }
+      kick();
     },
 
     /** The page goes away, and nothing may run. */
     _sleep() {
       asleep = true;
-      pilot._rest();
+      rest();
     },
 
     /** The network may be another, or the page was away: try everything again, and see whether the connection lives. */
@@ -476,29 +490,22 @@ export function makePilot(client, url, names, settings, info) {
       asleep = false;
       failures = retryAt = 0;
       rungs.map(forget);
-      if (!carrier?._beat) pilot._rest(); // a poll that is dead would say so only much later
-      pilot._probe();
+      if (!carrier?._beat) rest(); // a poll that is dead would say so only much later
+      probe();
     },
 
-    /** Use these transports from now on, the best first. @param {string[]} [names] */
-    _use(names = allowed) {
-      order = names.map((name) => /** @type {Rung} */ (rungs.find((rung) => rung._name == name)));
+    /** Use these transports from now on, the best first. @param {string[]} [wanted] */
+    _use(wanted = allowed) {
+      order = wanted.map((name) => /** @type {Rung} */ (rungs.find((rung) => rung._name == name)));
       rungs.map(forget);
-      pilot._kick();
+      kick();
     },
 
-    /** End all of it. */
-    _stop() {
-      stopped = true;
-      clearTimeout(timer);
-      pilot._rest();
-    },
-
-    /** Tell in a sentence why the session is carried as it is. @returns {string} */
+    /** Tell in a sentence why the session is carried as it is. */
     _why() {
-      const name = carrier?._rung._name || "";
+      const name = carrier?._rung._name;
       let why = name ? "on " + name : "interrupted";
-      for (const rung of order) {
+      for (const rung of order || []) {
         if (rung._name == name) break;
         const wait = round((dueAt(rung) - now()) / 1000);
         why += "; " + rung._name + ": " + (rung._attempt?.failure || "not tried") + (wait > 0 ? ", again in " + wait + " s" : "");

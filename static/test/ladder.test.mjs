@@ -89,7 +89,7 @@ class World {
       _wake: () => one.woken++,
     });
     if (name == "websocket") one._beat = () => (one.beats = true);
-    one.brings = (...packets) => pilot._take(one, one, packets.map((packet) => JSON.stringify(packet)).join("\n"));
+    one.brings = (...packets) => pilot._take(one, packets.map((packet) => JSON.stringify(packet)).join("\n"));
     this.started.push(one);
   }
 

@@ -2,7 +2,7 @@
 
 /** @typedef {import("../pilot.js").Pilot} Pilot */
 /** @typedef {import("../pilot.js").Carrier} Carrier */
-/** @typedef {(kind: string, n?: number, extra?: number, hold?: number) => Promise<void>} Post  `extra`: ms more than a round trip that the answer may take */
+/** @typedef {(kind: string, extra?: number, hold?: number) => Promise<void>} Post  `extra`: ms more than a round trip that the answer may take */
 
 const SLOWEST = 16; // bytes per ms that a link is expected to carry at least: a body gets so much more time
 
@@ -17,19 +17,24 @@ export function http(pilot, carrier, run) {
   const lives = () => pilot._lives(carrier) && (!link._over() || carrier._owes);
 
   /** POST what there is to say, and take the answer. @type {Post} */
-  const post = async (kind, n = 0, extra = 0, hold) => {
+  const post = async (kind, extra = 0, hold) => {
     const more = link._hasMore(carrier);
-    /** @type {any} */ const source = {};
+    /** @type {any} */ const aside = kind == "send" && {};
     carrier._placed = !more; // each body has its position
-    const body = link._write(carrier, link._limits.max_batch, [pilot._attach(carrier, n, hold)]);
+    const body = link._write(carrier, link._limits.max_batch, [pilot._attach(carrier, aside, hold)]);
     const begun = (carrier._touched = pilot._now());
     const answer = await pilot._post(pilot._session.sid + "/" + kind, body, 2 * pilot._patience() + body.length / SLOWEST + extra, abort);
     const time = pilot._now();
-    if (!n && more) pilot._measured(time - begun);
-    pilot._take(carrier, source, ...answer, !n);
-    if (!n && source._expects > named) {
-      named = source._expects;
-      namedAt = time;
+    if (aside) {
+      if (more) pilot._measured(time - begun);
+      pilot._take(carrier, ...answer, aside);
+      if (aside._expects > named) {
+        named = aside._expects;
+        namedAt = time;
+      }
+    } else {
+      carrier._expects = undefined;
+      pilot._take(carrier, ...answer);
     }
   };
 

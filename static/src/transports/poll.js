@@ -14,9 +14,9 @@ export const poll = (pilot, carrier) =>
       await carrier._sending;
       if (!lives()) return;
       if (pilot._link._hasMore(carrier)) {
-        await (carrier._sending = post("poll", ++pilot._n, LINGER));
+        await (carrier._sending = post("poll", LINGER));
         carrier._sending = null;
-      } else if (carrier._proved) await post("poll", ++pilot._n, 1000 * (pilot._wish() || pilot._session.poll_timeout) + GRACE);
-      else await post("poll", ++pilot._n, 0, 0); // the first is answered at once, and so shows that polls pass here
+      } else if (carrier._proved) await post("poll", 1000 * (pilot._wish() || pilot._session.poll_timeout) + GRACE);
+      else await post("poll", 0, 0); // the first is answered at once, and so shows that polls pass here
     }
   });

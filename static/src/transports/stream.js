@@ -12,16 +12,16 @@ export function stream(pilot, carrier) {
     while (lives()) {
       quiet = true;
       carrier._started = carrier._touched = pilot._now();
-      const source = {};
+      carrier._expects = undefined;
       const response = await pilot._request(pilot._session.sid + "/stream", pilot._attach(carrier), abort, true);
-      if (response.status != 200) pilot._take(carrier, source, new Uint8Array(await response.arrayBuffer()), response.status);
+      if (response.status != 200) pilot._take(carrier, new Uint8Array(await response.arrayBuffer()), response.status);
       const read = link._codec.reader(2 * link._limits.max_batch);
       const body = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
       for (let chunk; !(chunk = await body.read()).done; ) {
         carrier._heard = carrier._touched = pilot._now();
         for (const data of read(chunk.value)) {
           quiet = false;
-          pilot._take(carrier, source, data);
+          pilot._take(carrier, data);
         }
       }
       if (quiet) throw Error("empty stream");

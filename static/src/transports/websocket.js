@@ -29,7 +29,7 @@ export function websocket(pilot, carrier) {
   ws.onmessage = ({ data }) => {
     try {
       if (!carrier._proved) pilot._measured(pilot._now() - asked);
-      pilot._take(carrier, carrier, typeof data == "string" ? data : new Uint8Array(data));
+      pilot._take(carrier, typeof data == "string" ? data : new Uint8Array(data));
     } catch (fault) {
       carrier._stop(fault);
     }
