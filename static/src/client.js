@@ -87,10 +87,10 @@ export class HybridWS extends EventTarget {
         return ws._pilot._why();
       },
     };
-    this.url = address.href.replace("http", "ws");
+    this.url = address.href.replace(/^http/, "ws");
     this._options = options;
     this._protocols = names;
-    this._make = () => makePilot(this, address.href.replace("ws", "http"), order, options, this.info);
+    this._make = () => makePilot(this, address.href.replace(/^ws/, "http"), order, options, this.info);
     this._pilot = this._make();
     this.ready = new Promise((resolve, reject) => {
       this._resolve = resolve;
@@ -209,7 +209,7 @@ export class HybridWS extends EventTarget {
     this._must();
     const { _link: link } = this._pilot;
     const item = link._item(packet, done, size);
-    if (!this.readyState && link._size + item._size + OVERHEAD > link._limits.buffer) throw dom("full", "QuotaExceededError");
+    if (!this.readyState && link._size + item._size + OVERHEAD > link._limits.buffer) throw dom("the buffer is full", "QuotaExceededError");
     link._append(item);
     this._pilot._kick();
     return item;
