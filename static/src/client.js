@@ -189,6 +189,7 @@ export class HybridWS extends EventTarget {
       if (blob) {
         const link = this._pilot._link;
         item._words = null;
+        item._packet[1] = blob;
         blob.arrayBuffer().then(
           (bytes) => {
             item._words = link._encode((item._packet = ["m", new Uint8Array(bytes)]));

@@ -10,7 +10,9 @@ const KEY = "hybridws ";
 
 /** Write down where a session is, so that the page can go on with it when it is loaded again. @param {HybridWS} ws */
 function save({ url, _pilot: pilot }) {
-  const { _inbox: inbox, _items: items, _received: received, _confirmed: confirmed } = pilot._link;
+  const link = pilot._link;
+  const { _inbox: inbox, _received: received, _confirmed: confirmed } = link;
+  const items = link._items.slice(0, link._since(0, Infinity).length); // those whose bytes have been read
   const first = inbox[0] ? inbox[0][2] : received + 1; // the number of what comes next, to the application
   const state = {
     at: Date.now(),

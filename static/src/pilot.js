@@ -201,14 +201,14 @@ export function makePilot(client, url, names, settings, info) {
     client._hand(packet);
   };
 
-  /** Do what the server's refusal asks for. @param {Packet} refusal */
-  const refused = ([, code, reason, details = {}]) => {
+  /** Do what the server's refusal asks for. @param {Rung} rung @param {Packet} refusal */
+  const refused = (rung, [, code, reason, details = {}]) => {
     if (code == SUPERSEDED) session.n = max(session.n, details.n || 0);
     else if (code == NO_SESSION || [TOO_SLOW, NOT_AUTHENTICATED, FORBIDDEN, TOO_LARGE].includes(code)) {
       stop();
       if (code != NO_SESSION || details.code) client._end(details.code || code, details.reason || reason, true);
       else client._lost(reason);
-    } else retryAt = now() + (details.retry * 1000 || backoff(failures++));
+    } else rung._nextTry = retryAt = now() + (details.retry * 1000 || backoff(failures++));
   };
 
   // ── moving ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -410,7 +410,7 @@ export function makePilot(client, url, names, settings, info) {
       const restarts = code == GOING_AWAY || code == RESTARTING;
       const unexplained = one._proved && !restarts && fault != SILENCE;
       const idle = time - one._touched;
-      if (fault?._refusal) refused(fault._refusal);
+      if (fault?._refusal) refused(rung, fault._refusal);
       else if (code == SUPERSEDED) rung._nextTry = time + LEAST_FIRST_BYTES; // one of our own overtook it
       else {
         if (unexplained && idle > LEAST_IDLE) idles = [idle, ...idles].slice(0, 2);

@@ -266,3 +266,21 @@ test("after sleep a late timer gives what has come a second before anything is d
   assert.ok(carries(ws));
   world.end();
 });
+
+test("a WebSocket that is refused again and again is asked less and less often", async () => {
+  const world = new World(["websocket"]);
+  await world.pass(0);
+  for (let refusal = 0; refusal < 3; refusal++) {
+    const [ws] = world.started.splice(0);
+    try {
+      ws.brings(["x", 4429, "too many", { retry: 7 }]);
+    } catch (fault) {
+      ws._stop(fault);
+    }
+    await world.pass(6000);
+    assert.deepEqual(world.take(), []);
+    await world.pass(2000);
+    assert.equal(world.started.length, 1);
+  }
+  world.end();
+});
