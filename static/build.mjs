@@ -48,7 +48,7 @@ async function squeeze(name, { text, map }, format) {
   const { code, map: squeezed } = await minify(text, {
     module: format == "esm",
     ecma: 2022,
-    compress: { passes: 3, unsafe_arrows: true, keep_fargs: false },
+    compress: { passes: 3, unsafe_arrows: true, keep_fargs: false, reduce_funcs: false },
     format: { preamble: BANNER },
     sourceMap: { content: map, filename: name, url: `${name}.map`, includeSources: true },
   });
