@@ -154,6 +154,19 @@ test("far more than a buffer may be sent at once", async () => {
   await event(ws, "close");
 });
 
+for (const transports of ["stream", "poll"])
+  test(`${transports}: a burst of small messages, more than a buffer of them, comes back whole and in order`, async () => {
+    const ws = echo({ transports });
+    await ws.ready;
+    const got = [];
+    const all = new Promise((resolve) => (ws.onmessage = ({ data }) => got.push(Number(data)) == 20_000 && resolve()));
+    for (let i = 0; i < 20_000; i++) ws.send(String(i));
+    await all;
+    assert.deepEqual(got, Array.from(got.keys()));
+    ws.close();
+    await event(ws, "close");
+  });
+
 test("an iterator that waits slows the server down and loses nothing", async () => {
   const ws = echo({ transports: "poll" });
   await ws.ready;
