@@ -78,16 +78,25 @@ def suits(peer: Peer, workload: Workload) -> bool:
     return set(("ws", "poll") if workload.kind == "mixed" else (workload.kind,)) <= peer.wires.keys()
 
 
-def measure(server: Running, peer: Peer, workload: Workload, sessions: int, seconds: float) -> Measure:
-    """Put a workload on a server. Raises Failure for whatever was not as it should be."""
+def _words(server: Running, workload: Workload, seconds: float, warm: float) -> list[str | Path]:
     words: list[str | Path] = [build(), "--port", str(server.port), "--mode", workload.mode]
     words += ["--size", str(workload.size), "--outstanding", str(workload.outstanding)]
-    words += ["--pids", ",".join(map(str, server.pids)), "--seconds", str(seconds), "--warm", str(HEAT)]
-    if workload.mode == "idle":
-        return _weigh(server, [*words, *groups(peer, workload, FIRST)], [*words, *groups(peer, workload, sessions)])
-    process = start([*words, *groups(peer, workload, sessions)], LOAD_CORE, stdout=subprocess.PIPE)
-    said = _read(process)
-    process.wait()
+    words += ["--pids", ",".join(map(str, server.pids)), "--seconds", str(seconds), "--warm", str(warm)]
+    return words
+
+
+def begin(  # noqa: PLR0913 - one cell of the table
+    server: Running, peer: Peer, workload: Workload, sessions: int, seconds: float, *, warm: float = HEAT
+) -> subprocess.Popen[bytes]:
+    """Start to put a workload on a server."""
+    words = [*_words(server, workload, seconds, warm), *groups(peer, workload, sessions)]
+    return start(words, LOAD_CORE, stdout=subprocess.PIPE)
+
+
+def result(process: subprocess.Popen[bytes], sessions: int) -> Measure:
+    """Wait for the end and return what was measured. Raises Failure for whatever was not as it should be."""
+    with process:
+        said = _read(process)
     count, took = said["messages"], said["seconds"]
     if not count:
         raise Failure("not one message came back")
@@ -101,20 +110,27 @@ def measure(server: Running, peer: Peer, workload: Workload, sessions: int, seco
     )
 
 
+def measure(server: Running, peer: Peer, workload: Workload, sessions: int, seconds: float) -> Measure:
+    """Put a workload on a server. Raises Failure for whatever was not as it should be."""
+    if workload.mode == "idle":
+        words = _words(server, workload, seconds, HEAT)
+        return _weigh(server, [*words, *groups(peer, workload, FIRST)], [*words, *groups(peer, workload, sessions)])
+    return result(begin(server, peer, workload, sessions, seconds), sessions)
+
+
 def _weigh(server: Running, few: list[str | Path], many: list[str | Path]) -> Measure:
     """Hold idle sessions, and return what each weighs in the server's memory."""
     before = 0
     sessions = 0
     grown = 0
     for words in (few, many):
-        process = start(words, LOAD_CORE, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        try:
-            sessions = _read(process)["ready"]
-            time.sleep(SETTLE)
-            grown = server.memory() - before
-        finally:
-            process.kill()
-            process.wait()
+        with start(words, LOAD_CORE, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            try:
+                sessions = _read(process)["ready"]
+                time.sleep(SETTLE)
+                grown = server.memory() - before
+            finally:
+                process.kill()
         time.sleep(SETTLE)
         before = server.memory()
     return Measure(sessions, kilobytes=grown / sessions)
@@ -127,6 +143,5 @@ def _read(process: subprocess.Popen[bytes]) -> dict[str, Any]:
         raise Failure(f"the generator ended without a word (code {process.wait()})")
     said: dict[str, Any] = json.loads(line)
     if "error" in said:
-        process.wait()
         raise Failure(said["error"])
     return said
