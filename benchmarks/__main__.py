@@ -1,7 +1,5 @@
 """`python -m benchmarks`: starts each server alone on one core, the load on another, and prints what it measured."""
 
-# ruff: noqa: T201 - a command speaks by printing
-
 from __future__ import annotations
 
 import argparse
@@ -102,7 +100,7 @@ def ready(peers: Sequence[Peer]) -> tuple[Commands, dict[str, str]]:
     return commands, left_out
 
 
-def run(  # noqa: PLR0913 - one cell of the table
+def run(  # noqa: PLR0913, PLR0917 - one cell of the table
     results: table.Results,
     peer: Peer,
     command: list[str | Path],

@@ -65,4 +65,4 @@ def _venv(requirements: str, folder: Path) -> str:
 
 
 def _run(*words: str) -> bool:
-    return subprocess.run(words, cwd=HERE, stdout=sys.stderr, check=False).returncode == 0  # noqa: S603 - pip and npm
+    return subprocess.run(words, cwd=HERE, stdout=sys.stderr, check=False).returncode == 0

@@ -52,7 +52,7 @@ def build() -> Path:
         raise Failure("the load generator is a C program: install a compiler (Debian package gcc) that is found as cc")
     COMPILED.parent.mkdir(exist_ok=True)
     words = [compiler, "-O2", "-o", str(COMPILED), str(SOURCE)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603 - the compiler
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Failure(f"the load generator cannot be compiled: {done.stderr.strip()[-500:]}")
     return COMPILED
@@ -60,7 +60,11 @@ def build() -> Path:
 
 def fitting(peer: Peer, workload: Workload, descriptors: int) -> int:
     """Return how many sessions of a workload fit into the descriptors that a process may have."""
-    connections = 1 if workload.kind == "ws" or workload.mode == "idle" or peer.wires.get("poll", ("",))[0] == "native-poll" else 2
+    connections = (
+        1
+        if workload.kind == "ws" or workload.mode == "idle" or peer.wires.get("poll", ("",))[0] == "native-poll"
+        else 2
+    )
     return min(workload.sessions, descriptors // connections)
 
 

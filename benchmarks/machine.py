@@ -66,7 +66,7 @@ def start(command: Sequence[str | Path], core: int, **more: object) -> subproces
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})  # inherited by the child
     try:
-        return subprocess.Popen(command, **more)  # type: ignore[call-overload, no-any-return]  # noqa: S603 - our own
+        return subprocess.Popen(command, **more)  # type: ignore[call-overload, no-any-return]
     finally:
         os.sched_setaffinity(0, allowed)
 

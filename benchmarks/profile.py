@@ -1,7 +1,5 @@
 """`python -m benchmarks.profile`: in which room of the house the time of one message goes, on each hot path."""
 
-# ruff: noqa: T201 - a command speaks by printing
-
 from __future__ import annotations
 
 import argparse
@@ -38,13 +36,13 @@ class Hot(NamedTuple):
 
 
 HOT: Final = (
-    Hot("WebSocket echo", False, Workload("", "", "ws", "echo", 200)),
-    Hot("the same, 16 under way", False, Workload("", "", "ws", "echo", 200, 16)),
-    Hot("SockJS WebSocket echo", True, Workload("", "", "ws", "echo", 200)),
-    Hot("poll echo", False, Workload("", "", "poll", "echo", 200)),
-    Hot("xhr echo", True, Workload("", "", "poll", "echo", 200)),
-    Hot("stream echo", False, Workload("", "", "stream", "echo", 200)),
-    Hot("fan-out to 1,000", False, Workload("", "", "ws", "fanout", 1000, 1, 100)),
+    Hot("WebSocket echo", sockjs=False, workload=Workload("", "", "ws", "echo", 200)),
+    Hot("the same, 16 under way", sockjs=False, workload=Workload("", "", "ws", "echo", 200, 16)),
+    Hot("SockJS WebSocket echo", sockjs=True, workload=Workload("", "", "ws", "echo", 200)),
+    Hot("poll echo", sockjs=False, workload=Workload("", "", "poll", "echo", 200)),
+    Hot("xhr echo", sockjs=True, workload=Workload("", "", "poll", "echo", 200)),
+    Hot("stream echo", sockjs=False, workload=Workload("", "", "stream", "echo", 200)),
+    Hot("fan-out to 1,000", sockjs=False, workload=Workload("", "", "ws", "fanout", 1000, 1, 100)),
 )
 
 ROOMS: Final = (

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.catalogue import PEERS, TARGETS, WORKLOADS, Peer, Workload
+from benchmarks.catalogue import PEERS, TARGETS, WORKLOADS, Workload
 
 if TYPE_CHECKING:
     from benchmarks.load import Measure
@@ -48,7 +48,9 @@ def write(results: Results, left_out: dict[str, str], about: str) -> str:
     parts = [header(about)]
     if left_out:
         titles = {peer.name: peer.title for peer in PEERS}
-        parts.append("Left out: " + "; ".join(f"{titles.get(name, name)} ({why})" for name, why in left_out.items()) + ".")
+        parts.append(
+            "Left out: " + "; ".join(f"{titles.get(name, name)} ({why})" for name, why in left_out.items()) + "."
+        )
     parts += [section for workload in WORKLOADS if (section := _section(workload, results))]
     parts += [section for section in (_growth(results), _targets(results)) if section]
     return "\n\n".join(parts) + "\n"
@@ -57,7 +59,11 @@ def write(results: Results, left_out: dict[str, str], about: str) -> str:
 def header(about: str) -> str:
     """Say when and on what this was measured."""
     model = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
         platform.machine(),
     )
     return (
@@ -78,10 +84,10 @@ def _section(workload: Workload, results: Results) -> str:
         lines += ["| server | kB for each |", "|---|---|"]
         lines += [f"| {peer.title} | {spread([one.kilobytes for one in rounds])} |" for peer, rounds in rows]
         return "\n".join(lines)
-    base = rows[0][1]
+    base, plain = rows[0][1], rows[0][0].title.replace("**", "")
     unit = {"opens": "session", "fanout": "delivery"}.get(workload.mode, "message")
     lines += [
-        f"| server | server CPU, µs per {unit} | × that of {rows[0][0].title.replace('**', '')} | per second | lag p99, ms | |",
+        f"| server | server CPU, µs per {unit} | × that of {plain} | per second | lag p99, ms | |",
         "|---|---|---|---|---|---|",
     ]
     for peer, rounds in rows:
@@ -121,10 +127,22 @@ def _targets(results: Results) -> str:
             if not (mine and theirs):
                 continue
             reached = ratios(mine, theirs)
-            verdict = "reached" if median(reached) >= target.factor else f"missed by {1 - median(reached) / target.factor:.0%}"
-            cells = (names[target.workload], titles[ours], titles[target.peer], f"{target.factor:g}", spread(reached, ".2f"))
+            verdict = (
+                "reached"
+                if median(reached) >= target.factor
+                else f"missed by {1 - median(reached) / target.factor:.0%}"
+            )
+            cells = (
+                names[target.workload],
+                titles[ours],
+                titles[target.peer],
+                f"{target.factor:g}",
+                spread(reached, ".2f"),
+            )
             lines.append(f"| {' | '.join(cells)} | {verdict} |")
     if not lines:
         return ""
     head = ["### Targets: how many times our server CPU another needs for the same", ""]
-    return "\n".join([*head, "| workload | ours | against | target | measured | |", "|---|---|---|---|---|---|", *lines])
+    return "\n".join(
+        [*head, "| workload | ours | against | target | measured | |", "|---|---|---|---|---|---|", *lines]
+    )

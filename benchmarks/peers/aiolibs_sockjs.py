@@ -1,5 +1,8 @@
 """aio-libs/sockjs on aiohttp."""
 
+# The peer has an environment of its own.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,8 @@
 """python-socketio on aiohttp."""
 
+# The peer has an environment of its own.
+# pyright: reportMissingImports=false, reportUntypedFunctionDecorator=false
+
 from __future__ import annotations
 
 import asyncio

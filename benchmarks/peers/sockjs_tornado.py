@@ -1,5 +1,8 @@
 """sockjs-tornado."""
 
+# The peer has an environment of its own.
+# pyright: reportMissingImports=false, reportUntypedBaseClass=false
+
 from __future__ import annotations
 
 import sys
