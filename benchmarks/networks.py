@@ -1,6 +1,6 @@
 """Measures what clients reach on hostile networks, and prints it as Markdown; `--help` says more."""
 
-# ruff: noqa: INP001, PLR2004, S101, S603, T201 - a script that prints, whose numbers are the promises themselves
+# ruff: noqa: S101 - a script that prints, whose numbers are the promises themselves
 
 from __future__ import annotations
 
