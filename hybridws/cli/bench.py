@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hybridws import client
 from hybridws.cli import reach
-from hybridws.cli.connect import to_seconds
 from hybridws.cli.ink import harmless
+from hybridws.cli.reach import to_seconds
 from hybridws.client.connection import ORDER
 from hybridws.errors import HybridError
 
