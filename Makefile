@@ -1,7 +1,7 @@
 # The project's commands. Each needs Python 3.11 or newer and sets up what else it needs; a second run is quick.
 # More for the program: make demo ARGS="--port 8081", make test ARGS="tests/core -x"
 
-.PHONY: help demo test test-all check js fmt simulate mutants bench-networks
+.PHONY: help demo test test-all check js fmt simulate mutants bench profile bench-networks
 
 help:      ## Say what can be made
 	@sed -n 's/^\([a-z-]*\): *##/make \1\t/p' Makefile
@@ -30,6 +30,12 @@ simulate:  ## Try 10,000 random lives of two links on a hostile network, and 500
 
 mutants:   ## Show that the simulation finds faults that were planted in the core
 	@tools/setup test && tools/mutants $(ARGS)
+
+bench:     ## Measure the server beside others; ARGS="--only ws-echo-1 --rounds 3" measures less
+	@tools/venv test && .venv/bin/python -m benchmarks $(ARGS)
+
+profile:   ## Show in which room of the house the time of one message goes
+	@tools/venv test && .venv/bin/python -m benchmarks.profile $(ARGS)
 
 bench-networks: ## Measure what clients reach on hostile networks
 	@tools/venv test && .venv/bin/python benchmarks/networks.py $(ARGS)

@@ -57,7 +57,7 @@ class Options:
     payload: Literal["text", "json"] = "text"
     """`json`: text from a client that can carry only text is parsed, so that the application sees values."""
     subprotocols: Collection[str] = ()
-    """WebSocket subprotocols in order of preference (RFC 6455 §1.9); exactly one is chosen."""
+    """Subprotocols in order of preference (RFC 6455 §1.9); exactly one is chosen, on every transport of our clients."""
     compress: bool = False
     """permessage-deflate (RFC 7692): about 116 KiB a connection and 5 µs a message, so off unless wanted."""
     direct: bool = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import re
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 from urllib.request import urlopen
 
+import brotli
 import pytest
 
 from hybridws import assets
@@ -104,10 +106,22 @@ def test_wheel_holds_the_package_and_its_data(wheel: Path) -> None:
         names = set(archive.namelist())
     metadata = {name for name in names if name.split("/")[0].endswith(".dist-info")}
     data = {f"hybridws/_data/{name}" for name in checked_in("static", "examples")}
-    assert names - metadata == checked_in("hybridws") | data
+    packed = {f"{name}.{ending}" for name in data if "/static/dist/" in name for ending in ("gz", "br")}
+    assert len(packed) > 20
+    assert names - metadata == checked_in("hybridws") | data | packed
     assert "hybridws/py.typed" in names
     assert "hybridws/_data/examples/chat/server.py" in names
     assert any(name.endswith("licenses/LICENSE") for name in metadata)
+
+
+def test_wheel_holds_scripts_packed(wheel: Path) -> None:
+    """Each script lies in the wheel as it is, as .gz and as .br, and all three are the same."""
+    with zipfile.ZipFile(wheel) as archive:
+        for name in ("hybridws.mjs", "sockjs.js", "msgpack.mjs.map"):
+            path = f"hybridws/_data/static/dist/{name}"
+            plain = archive.read(path)
+            assert gzip.decompress(archive.read(f"{path}.gz")) == plain
+            assert brotli.decompress(archive.read(f"{path}.br")) == plain
 
 
 def test_sdist_holds_what_is_needed_to_build_and_test(sdist: Path) -> None:

@@ -26,18 +26,36 @@ MARK: Final = 12
 """Characters of the hash in a name: enough to tell the versions of one file apart."""
 
 
+CODINGS: Final = {"br": ".br", "gzip": ".gz"}
+"""Content codings, the smallest first, and how the files end that the wheel holds packed already."""
+
+
 class Copy(NamedTuple):
-    """One file as it travels."""
+    """One file as it travels: plain, and in each coding that there is."""
 
     plain: bytes
-    packed: bytes
+    packed: dict[str, bytes]
     digest: str
 
 
 @lru_cache(maxsize=32)
 def _copy(path: Path, _changed: int) -> Copy:
     plain = path.read_bytes()
-    return Copy(plain, gzip.compress(plain, mtime=0), hashlib.sha256(plain).hexdigest())
+    beside = {coding: path.with_name(path.name + ending) for coding, ending in CODINGS.items()}
+    packed = {coding: file.read_bytes() for coding, file in beside.items() if file.is_file()}
+    packed.setdefault(
+        "gzip", gzip.compress(plain, mtime=0)
+    )  # in a checkout nothing is packed, and brotli is no part of Python
+    return Copy(plain, packed, hashlib.sha256(plain).hexdigest())
+
+
+def _coding(copy: Copy, accepted: str) -> str:
+    """Choose a coding by Accept-Encoding (RFC 9110 §12.5.3): the smallest that is named, and not with a weight of 0."""
+    weights = {}
+    for part in accepted.lower().split(","):
+        name, _, weight = part.replace(" ", "").partition(";q=")
+        weights[name] = weight.strip("0.") != "" if weight else True
+    return next((coding for coding in CODINGS if coding in copy.packed and weights.get(coding)), "")
 
 
 def read(name: str) -> Copy:
@@ -60,15 +78,15 @@ async def _serve(visit: Visit) -> None:
         raise Missing(str(missing)) from None
     if mark and not copy.digest.startswith(mark):
         raise Missing("this version of the script is not the one that belongs to this server")
-    packs = "gzip" in visit.request.headers.get("Accept-Encoding", "")
-    etag = f'"{copy.digest[:32]}{"-gzip" if packs else ""}"'  # RFC 9110 §8.8.3.3: one for each coding
+    coding = _coding(copy, visit.request.headers.get("Accept-Encoding", ""))
+    etag = f'"{copy.digest[:32]}{coding and "-"}{coding}"'  # RFC 9110 §8.8.3.3: one for each coding
     headers = {**(KEEP if mark else ASK), **VARYING, "ETag": etag}
     if etag in visit.request.headers.get("If-None-Match", ""):
         visit.answer(304, b"", headers)
         return
-    coding = {"Content-Encoding": "gzip"} if packs else {}
+    encoded = {"Content-Encoding": coding} if coding else {}
     content_type = MAP if ending.endswith("map") else SCRIPT
-    visit.answer(200, copy.packed if packs else copy.plain, headers, coding, content_type)
+    visit.answer(200, copy.packed[coding] if coding else copy.plain, headers, encoded, content_type)
 
 
 ROUTES: Final = (

@@ -74,6 +74,7 @@ class Greeting(NamedTuple):
     codec: Codec
     nonce: str
     auth: Any
+    protocols: list[str]
 
 
 def _greeting(hello: Hello) -> Greeting:
@@ -87,7 +88,18 @@ def _greeting(hello: Hello) -> Greeting:
     nonce = options.get("nonce", "")
     if not isinstance(nonce, str):
         raise Malformed("the nonce is a text")
-    return Greeting(codec, nonce, options.get("auth"))
+    protocols = options.get("protocols", [])
+    if not (isinstance(protocols, list) and all(isinstance(name, str) for name in protocols)):
+        raise Malformed("the protocols are a list of texts")
+    return Greeting(codec, nonce, options.get("auth"), protocols)
+
+
+def _choose(options: Options, asked: list[str]) -> str | None:
+    """Return a session's subprotocol, as for a WebSocket; a mount that names none refuses nobody. Raises Malformed."""
+    chosen = next((name for name in options.subprotocols if name in asked), None)
+    if chosen is None and asked and options.subprotocols:
+        raise Malformed(f"none of the subprotocols asked for is spoken here, but {', '.join(options.subprotocols)}")
+    return chosen
 
 
 async def _make(visit: Visit, greeting: Greeting) -> tuple[Session, bool]:
@@ -102,9 +114,11 @@ async def _make(visit: Visit, greeting: Greeting) -> tuple[Session, bool]:
         if admission.user != known.user:
             raise Forbidden("this nonce is another user's")
         return known, False
+    subprotocol = _choose(visit.server.options, greeting.protocols)
     admission = await server.admit(request, greeting.auth)
     session = server.open(greeting.codec, request, admission, route=route)
     session.admitted = _credentials(request, greeting.auth)
+    session.subprotocol = subprotocol
     if greeting.nonce:
         server.remember_nonce(greeting.nonce, session)
     if admission.expires is not None:
@@ -127,6 +141,7 @@ def _open_packet(session: Session, options: Options) -> Open:
             "max_batch": options.max_batch,
             "transports": [name for name in ("websocket", "stream", "poll") if options.offers(name)],
             "features": FEATURES,
+            **({"protocol": session.subprotocol} if session.subprotocol else {}),
         }
     )
 

@@ -31,7 +31,9 @@ export interface Options {
   WebSocket?: any;
   /** Another fetch than the global one. */
   fetch?: typeof globalThis.fetch;
-  /** Hears of every turn. */
+  /** Tell the console of every turn. */
+  debug?: boolean;
+  /** Hears of every turn, instead of the console. */
   log?: (state: string, reason: string) => void;
 }
 

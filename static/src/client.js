@@ -1,50 +1,53 @@
 // HybridWS: what a page holds in its hands. A WebSocket to the letter, whatever happens to sessions and transports.
 
-import { Calls, RequestFailed } from "./calls.js";
-import { ABNORMAL, NORMAL, NO_SESSION, NO_STATUS, checkClose } from "./codes.js";
-import { Turned } from "./courier.js";
-import { json } from "./json.js";
-import { DEFAULTS, Pilot } from "./pilot.js";
+import { ABNORMAL, HANDLER_FAILED, NORMAL, NO_SESSION } from "./codes.js";
+import { OVERHEAD } from "./outbox.js";
 import { restore, watch } from "./page.js";
-import { wellFormed } from "./values.js";
+import { isBytes, sizeOf, wellFormed } from "./packets.js";
+import { TRANSPORTS, makePilot } from "./pilot.js";
 
 /** @typedef {import("./packets.js").Packet} Packet */
 /** @typedef {import("./hybridws.d.ts").Options} Options */
-/** @typedef {{words: any, size: number, data: number, close?: [number, string], done?: (fault?: any) => void}} Item  what waits for room in the outbox */
+/** @typedef {(fault?: any) => void} Done */
 
 const OPEN_PATIENCE = 20_000; // ms for which a session is asked for
 const CLOSE_PATIENCE = 10_000; // ms for which the server's answer to our close is waited for
+const MAX_REASON = 123; // bytes of UTF-8 that fit in a WebSocket close frame (RFC 6455 §5.5)
 const RENEW_AT = 800; // of a thousand: the part of their life after which credentials are renewed
 const MANY_RESETS = 3; // sessions lost within ...
 const RESETS_SPAN = 60_000; // ... so many ms mean that something is wrong on the server's side ...
 const RESETS_PAUSE = 20_000; // ... so the client waits this long before it opens another
-const ORDER = ["websocket", "stream", "poll"];
 
 /** @param {string} why @param {string} name */
 const dom = (why, name) => new DOMException(why, name);
 
-export { RequestFailed };
+/** The other side answered a request with an error. */
+export class RequestFailed extends Error {
+  name = "RequestFailed";
+  /** @param {number} code @param {string} text */
+  constructor(code, text) {
+    super(text);
+    this.code = code;
+  }
+}
 
 export class HybridWS extends EventTarget {
   readyState = 0;
   extensions = "";
   protocol = "";
+  /** Who answers the server's requests: a function of the value, plain or async. @type {((value: any) => any) | null} */
+  onrequest = null;
   info;
   /** @type {BinaryType} */ _binary = "blob";
-  /** @type {Record<string, any>} */ _on = {};
-  /** @type {Item[]} */ _queue = [];
-  _queued = 0; // bytes of the application's own in it
-  _size = 0; // bytes that it would take in the outbox
   _spilled = 0; // bytes that were sent after the end
-  /** @type {[value: any, size: number][]} */ _inbox = [];
   /** @type {(() => void)[]} */ _readers = [];
   _iterators = 0;
   _gate = true; // messages wait until who awaits `ready` has had his turn
-  /** @type {[count: number, done: (fault?: any) => void][]} */ _deliveries = [];
+  /** @type {Record<number, [resolve: (value: any) => void, reject: Done]>} */ _asked = {};
+  _id = 0;
   /** @type {number[]} */ _resets = [];
-  _noCode = false;
-  /** @type {any} */ _renewal = null;
-  /** @type {any} */ _closing = null;
+  /** @type {any} */ _renewal;
+  /** @type {any} */ _closing;
 
   /**
    * @param {string | URL} url
@@ -55,14 +58,18 @@ export class HybridWS extends EventTarget {
     super();
     if (typeof protocols == "object" && !Array.isArray(protocols)) [protocols, options] = [[], protocols];
     const names = [protocols].flat();
-    if (names.some((name, i) => !/^[!#$%&'*+.^`|~\w-]+$/.test(name) || names.indexOf(name) != i)) throw dom("bad subprotocols", "SyntaxError");
-    let address;
+    const order = [options.transports || Object.keys(TRANSPORTS)].flat();
+    /** @type {any} */ let address;
     try {
-      address = new URL(url, globalThis.document?.baseURI || globalThis.location?.href);
+      address = new URL(url, globalThis.document?.baseURI || /** @type {any} */ (globalThis.location));
     } catch {}
-    if (!address || !/^(ws|http)s?:$/.test(address.protocol) || address.hash) throw dom("no address of a server: " + url, "SyntaxError");
-    const order = [options.transports || ORDER].flat();
-    if (!order.length || order.some((name) => !ORDER.includes(name))) throw TypeError("transports: " + ORDER);
+    if (!/^(ws|http)s?:[^#]+$/.test(address?.href)) throw dom("bad address: " + url, "SyntaxError");
+    if (names.some((name, i) => !/^[!#$%&'*+.^`|~\w-]+$/.test(name) || names.indexOf(name) != i)) throw dom("bad protocols", "SyntaxError");
+    if (!order[0] || order.some((name) => !TRANSPORTS[name])) throw TypeError("transports: " + Object.keys(TRANSPORTS));
+    for (const type of ["open", "message", "error", "close", "state"]) {
+      /** @type {any} */ (this)["on" + type] = null;
+      this.addEventListener(type, (event) => /** @type {any} */ (this)["on" + type]?.call(this, event));
+    }
     const ws = this;
     this.info = {
       /** @type {import("./pilot.js").Attempt[]} */ attempts: [],
@@ -71,28 +78,25 @@ export class HybridWS extends EventTarget {
       resets: 0,
       skipped: 0,
       get unacked() {
-        return ws._pilot.link.outbox.items.length + ws._queue.length;
+        return ws._items.length;
       },
       get idle() {
-        return ws._pilot.wishes().heartbeat || null;
+        return ws._pilot._wish() || null;
       },
       get why() {
-        return ws._pilot.why();
+        return ws._pilot._why();
       },
     };
     this.url = address.href.replace(/^http/, "ws");
-    this._address = address.href.replace(/^ws/, "http");
-    this._protocols = names;
     this._options = options;
-    this._order = order;
-    this._calls = new Calls((packet) => this._say(packet));
-    this._codec = options.codec || json;
+    this._protocols = names;
+    this._make = () => makePilot(this, address.href.replace(/^ws/, "http"), order, options, this.info);
+    this._pilot = this._make();
     this.ready = new Promise((resolve, reject) => {
       this._resolve = resolve;
       this._reject = reject;
     });
     this.ready.catch(() => {}); // who does not await it hears of it by events
-    this._pilot = this._make();
     this._leave = watch(this);
     queueMicrotask(() => restore(this) || this._open());
   }
@@ -104,165 +108,128 @@ export class HybridWS extends EventTarget {
     if (type == "blob" || type == "arraybuffer") this._binary = type;
   }
 
+  get _items() {
+    return this._pilot._link._items;
+  }
+
   /** Bytes that were sent and that the server has not confirmed. */
   get bufferedAmount() {
-    return this._pilot.link.outbox.data + this._queued + this._spilled;
+    return this._items.reduce((sum, item) => sum + item._data, this._spilled);
   }
 
   /** The transport that carries the session, or null while none does. */
   get transport() {
-    return this._pilot.current;
+    return this._pilot._current;
   }
 
   /** What was sent and not confirmed by the server. */
   get unacked() {
-    const { link } = this._pilot;
-    return [...link.unconfirmed(), ...this._queue.flatMap(({ words }) => (words ? link.codec.loads(words, link.options)[0][0].slice(1, 2) : []))];
-  }
-
-  /** Who answers the server's requests: a function of the value, plain or async. */
-  get onrequest() {
-    return this._calls.answerer;
-  }
-  set onrequest(answerer) {
-    this._calls.answerer = answerer;
+    return this._items.filter(({ _packet }) => _packet[0] == "m").map(({ _packet }) => _packet[1]);
   }
 
   // ── what one says ───────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Send text, a Blob, an ArrayBuffer or a view; with the option `json` any JSON value. @param {any} data */
   send(data) {
-    this._send(data);
+    this._message(data);
   }
 
   /** Send, and resolve when the server has it. @param {any} data @returns {Promise<void>} */
   deliver(data) {
     return new Promise((resolve, reject) => {
-      if (this.readyState > 1) throw dom("closed", "InvalidStateError");
-      this._send(data, (fault) => (fault ? reject(fault) : resolve()));
+      this._must();
+      this._message(data, (fault) => (fault ? reject(fault) : resolve()));
     });
   }
 
-  /** Send a request, and resolve with its answer. @param {any} value @param {{timeout?: number, signal?: AbortSignal}} [options] */
-  request(value, options) {
-    return this._calls.ask(value, options);
-  }
-
-  /** @param {any} data @param {(fault?: any) => void} [done] */
-  _send(data, done) {
-    if (data instanceof Blob) {
-      /** @type {Item} */ const item = { words: null, size: 0, data: data.size, done };
-      this._enqueue(item); // it keeps its place
-      data.arrayBuffer().then((bytes) => {
-        Object.assign(item, this._encode(["m", new Uint8Array(bytes)]));
-        this._flush();
-      });
-      return;
-    }
-    if (data instanceof ArrayBuffer) data = new Uint8Array(data.slice(0));
-    else if (ArrayBuffer.isView(data)) data = new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
-    else if (typeof data == "string" || !this._options.json) data = wellFormed(String(data));
-    const { words, size } = this._encode(["m", data]);
-    this._enqueue({ words, size, data: data?.byteLength ?? (typeof data == "string" ? new TextEncoder().encode(data).length : size), done });
-  }
-
-  /** @param {Packet} packet */
-  _encode(packet) {
-    const words = this._codec.dumps(packet, this._pilot.link.options);
-    return { words, size: this._codec.size(words) };
-  }
-
-  /** @param {Packet} packet */
-  _say(packet) {
-    if (this.readyState > 1) throw dom("closed", "InvalidStateError");
-    this._enqueue({ ...this._encode(packet), data: 0 });
-  }
-
-  /** @param {Item} item */
-  _enqueue(item) {
-    const { readyState } = this;
-    if (readyState > 1 && !item.close) {
-      this._spilled += item.data;
-      return;
-    }
-    if (!readyState && this._pilot.link.outbox.size + this._size + item.size > (this._options.buffer || DEFAULTS.buffer)) throw dom("too much was sent before `open`", "QuotaExceededError");
-    this._queue.push(item);
-    this._queued += item.data;
-    this._size += item.size + 64;
-    this._flush();
-  }
-
-  /** Give numbers to what waits, as far as there is room. */
-  _flush() {
-    const { link } = this._pilot;
-    for (let item; (item = this._queue[0]) && (item.words || item.close) && !link.state && !link.full; ) {
-      this._queue.shift();
-      this._queued -= item.data;
-      this._size -= item.size + 64;
-      if (item.close) link.close(...item.close);
-      else {
-        const number = link.outbox.append(item.words, item.size, item.data);
-        if (item.done) this._deliveries.push([number, item.done]);
-      }
-    }
-    this._pilot.kick();
+  /**
+   * Send a request and wait for its answer. Throws RequestFailed, TimeoutError after `timeout` ms, or the signal's reason.
+   * @param {any} value @param {{timeout?: number, signal?: AbortSignal}} [options]
+   */
+  request(value, { timeout, signal } = {}) {
+    return new Promise((resolve, reject) => {
+      for (const end of [signal, timeout && AbortSignal.timeout(timeout)])
+        if (end) {
+          end.throwIfAborted();
+          end.addEventListener("abort", () => reject(end.reason));
+        }
+      this._say(["q", ++this._id, value]);
+      this._asked[this._id] = [resolve, reject];
+    });
   }
 
   /** Close, after all that was sent so far. @param {number} [code] @param {string} [reason] */
   close(code, reason = "") {
-    reason = wellFormed(String(reason));
-    checkClose(code, reason);
+    reason = wellFormed("" + reason);
+    if (code !== undefined && code != NORMAL && !(code >= 3000 && code < 5000)) throw dom("code " + code, "InvalidAccessError");
+    if (sizeOf(reason) > MAX_REASON) throw dom("reason over 123 bytes", "SyntaxError");
     if (this.readyState > 1) return;
-    const connecting = !this.readyState;
+    const patience = this.readyState && CLOSE_PATIENCE;
     this.readyState = 2;
-    this._noCode = code === undefined;
-    if (connecting) setTimeout(() => this._end(ABNORMAL, "", false));
-    else {
-      this._closing = setTimeout(() => this._end(ABNORMAL, "", false), CLOSE_PATIENCE);
-      this._enqueue({ words: null, size: 0, data: 0, close: [code ?? NORMAL, reason] });
-    }
+    this._closing = setTimeout(() => this._end(ABNORMAL, "", false), patience);
+    if (patience) this._pilot._link._close(code, reason);
+    this._pilot._kick();
   }
 
   /** Use only this transport from now on, or these in this order; without any, all that may be. @param {string | string[]} [transports] */
   use(transports) {
-    this._pilot.use(transports ? [transports].flat() : null);
+    this._pilot._use(transports ? [transports].flat() : undefined);
+  }
+
+  /** @param {any} data @param {Done} [done] */
+  _message(data, done) {
+    const blob = data instanceof Blob && data;
+    if (blob) data = new Uint8Array(blob.size); // a place as large as it takes
+    else if (isBytes(data)) data = new Uint8Array(data.buffer || data, data.byteOffset, data.byteLength).slice();
+    else if (typeof data == "string" || !this._options.json) data = wellFormed("" + data);
+    const size = data?.byteLength ?? sizeOf(typeof data == "string" ? data : JSON.stringify(data) || "");
+    if (this.readyState > 1) this._spilled += size;
+    else {
+      const item = this._say(["m", data], done, size);
+      if (blob) {
+        const link = this._pilot._link;
+        item._words = null;
+        item._packet[1] = blob;
+        blob.arrayBuffer().then(
+          (bytes) => {
+            item._words = link._encode((item._packet = ["m", new Uint8Array(bytes)]));
+            this._pilot._kick();
+          },
+          (fault) => this._end(ABNORMAL, "", false, fault),
+        );
+      }
+    }
+  }
+
+  _must() {
+    if (this.readyState > 1) throw dom("closed", "InvalidStateError");
+  }
+
+  /** @param {Packet} packet @param {Done} [done] */
+  _say(packet, done, size = 0) {
+    this._must();
+    const { _link: link } = this._pilot;
+    const item = link._item(packet, done, size);
+    if (!this.readyState && link._size + item._size + OVERHEAD > link._limits.buffer) throw dom("the buffer is full", "QuotaExceededError");
+    link._append(item);
+    this._pilot._kick();
+    return item;
   }
 
   // ── what happens ────────────────────────────────────────────────────────────────────────────────────────────────
 
-  _make() {
-    const { WebSocket = globalThis.WebSocket, fetch = globalThis.fetch, credentials } = this._options;
-    return new Pilot(
-      this._address,
-      this._order,
-      this._codec,
-      {
-        now: () => performance.now(),
-        later: (work, ms) => setTimeout(work, ms),
-        cancel: (timer) => clearTimeout(timer),
-        fetch: (...request) => fetch(...request),
-        WebSocket: /** @type {any} */ (WebSocket),
-        credentials,
-      },
-      {
-        auth: async () => (typeof this._options.auth == "function" ? this._options.auth() : this._options.auth),
-        hand: (packet, size) => this._hand(packet, size),
-        tell: (state, reason) => this._tell(state, reason),
-        moved: () => this._moved(),
-        over: (code, reason) => this._end(code, reason, true),
-        lost: (reason) => this._lost(reason),
-      },
-      this.info,
-    );
+  async _auth() {
+    const { auth } = this._options;
+    return typeof auth == "function" ? auth() : auth;
   }
 
   async _open() {
-    this._tell("connecting", this._address);
+    this._tell("connecting", this.url);
     try {
-      await this._pilot.open(this._options.openTimeout || OPEN_PATIENCE);
+      await this._pilot._open(this._options.openTimeout || OPEN_PATIENCE, this._protocols);
     } catch (/** @type {any} */ fault) {
-      const turned = fault instanceof Turned;
-      this._end(turned ? fault.code : ABNORMAL, turned ? fault.reason : "", turned, fault);
+      const [, code = ABNORMAL, reason = ""] = fault._refusal || [];
+      this._end(code, reason, code != ABNORMAL, fault);
     }
   }
 
@@ -270,55 +237,61 @@ export class HybridWS extends EventTarget {
   _tell(state, reason, unacked = /** @type {any[]} */ ([])) {
     if (state == "open" && !this.readyState) {
       this.readyState = 1;
-      this.protocol = this._pilot.limits.protocol || "";
+      this.protocol = this._pilot._session.protocol || "";
       this.dispatchEvent(new Event("open"));
       this._resolve(this);
-      setTimeout(() => {
-        this._gate = false;
-        this._pump();
-      });
+      setTimeout(() => this._pump((this._gate = false)));
     }
     if (state == "resumed") this.info.resumed++;
-    this._options.log?.(state || "transport", reason);
-    this.dispatchEvent(Object.assign(new Event("state"), { state: state || "transport", reason, unacked, transport: this.transport }));
+    const { debug, log = debug && console.debug } = this._options;
+    if (log) log(state, reason);
+    this.dispatchEvent(Object.assign(new Event("state"), { state, reason, unacked, transport: this.transport }));
   }
 
-  /** @param {Packet} packet @param {number} size */
-  _hand(packet, size) {
-    const [kind, value] = packet;
-    if (kind == "m") {
-      this._inbox.push([value, size]);
-      this._pump();
-    } else if (kind == "k") this.info.skipped += value;
-    else if (kind == "c") this._end(value, packet[2], true);
-    else if (kind == "u") {
+  /** @param {Packet} packet */
+  async _hand([kind, value, more, text]) {
+    if (kind == "m") this._pump();
+    if (kind == "k") this.info.skipped += value;
+    if (kind == "c") this._end(value, more, true);
+    if (kind == "r" || kind == "e") {
+      const [resolve, reject] = this._asked[value] || [];
+      delete this._asked[value];
+      if (kind == "r") resolve?.(more);
+      else reject?.(new RequestFailed(more, text));
+    }
+    if (kind == "u") {
       clearTimeout(this._renewal);
-      if (value?.expires && typeof this._options.auth == "function") this._renewal = setTimeout(() => this._renew(), value.expires * RENEW_AT);
-    } else this._calls.take(packet);
-  }
-
-  async _renew() {
-    const fresh = await this._options.auth();
-    if (this.readyState == 1) this._say(["u", fresh]);
+      if (value?.expires && typeof this._options.auth == "function")
+        this._renewal = setTimeout(async () => {
+          const fresh = await this._auth();
+          if (this.readyState == 1) this._say(["u", fresh]);
+        }, value.expires * RENEW_AT);
+    }
+    if (kind == "q") {
+      const { onrequest } = this;
+      try {
+        if (!onrequest) throw new RequestFailed(NO_SESSION, "no handler");
+        this._say(["r", value, (await onrequest(more)) ?? null]);
+      } catch (/** @type {any} */ fault) {
+        if (this.readyState > 1) return;
+        const meant = fault instanceof RequestFailed;
+        if (!meant) console.error(fault);
+        this._say(["e", value, ...(meant ? [fault.code, fault.message] : [HANDLER_FAILED, "failed"])]);
+      }
+    }
   }
 
   /** Hand out what has come: to those who iterate, when they ask for it; else at once. */
-  _pump() {
-    while (!this._gate && this._inbox.length && (!this._iterators || this._readers.length)) {
-      const reader = this._readers.shift();
-      if (reader) return reader();
-      this._take();
-    }
+  _pump(gate = this._gate) {
+    if (this._iterators) for (const wake of this._readers.splice(0)) wake();
+    else while (!gate && this._pilot._link._inbox[0]) this._take();
   }
 
   /** Take the oldest message, and tell everybody. */
   _take() {
-    const [value, size] = /** @type {[any, number]} */ (this._inbox.shift());
-    this._pilot.link.taken(size);
-    const bytes = value instanceof Uint8Array;
-    const data = bytes
-      ? this._binary == "blob" ? new Blob([/** @type {any} */ (value)]) : value.slice().buffer
-      : typeof value == "string" || this._options.json ? value : JSON.stringify(value);
+    let data = this._pilot._link._take();
+    if (isBytes(data)) data = this._binary == "blob" ? new Blob([data]) : data.slice().buffer;
+    else if (typeof data != "string" && !this._options.json) data = JSON.stringify(data);
     if (this.readyState == 1 || this._iterators) this.dispatchEvent(new MessageEvent("message", { data, origin: new URL(this.url).origin }));
     return data;
   }
@@ -328,12 +301,12 @@ export class HybridWS extends EventTarget {
     this._iterators++;
     try {
       for (;;) {
-        while (this._gate || !this._inbox.length) {
+        while (!this._pilot._link._inbox[0]) {
           if (this.readyState > 2) return;
           await new Promise((resolve) => this._readers.push(/** @type {any} */ (resolve)));
         }
         yield this._take();
-        this._pilot.kick();
+        this._pilot._kick();
       }
     } finally {
       this._iterators--;
@@ -341,70 +314,48 @@ export class HybridWS extends EventTarget {
     }
   }
 
-  _moved() {
-    const { link } = this._pilot;
-    while (this._deliveries.length && this._deliveries[0][0] <= link.outbox.confirmed) this._deliveries.shift()?.[1]();
-    this._flush();
-    if (link.said && link.state > 1 && !link.heard) this._end(this._noCode ? NO_STATUS : link.said[0], link.said[1], true);
-  }
-
   /** @param {string} reason */
   async _lost(reason) {
     const { unacked } = this;
     this.info.resets++;
-    this._pilot.stop();
-    for (const [, done] of this._deliveries.splice(0)) done(dom(reason, "NetworkError"));
+    this._fail(dom(reason, "NetworkError"));
     if (this._options.onlost != "reopen" || this.readyState != 1) {
       this._tell("reset", reason, unacked);
       return this._end(NO_SESSION, reason, false);
     }
-    this._calls.end(dom(reason, "NetworkError"));
-    this._queue = [];
-    this._queued = this._size = 0;
     this._pilot = this._make();
     this._tell("reset", reason, unacked);
     const now = Date.now();
     this._resets = [now, ...this._resets].slice(0, MANY_RESETS);
-    if (this._resets.length == MANY_RESETS && now - this._resets[MANY_RESETS - 1] < RESETS_SPAN) await new Promise((resolve) => setTimeout(resolve, RESETS_PAUSE));
+    if (now - this._resets[MANY_RESETS - 1] < RESETS_SPAN) await new Promise((resolve) => setTimeout(resolve, RESETS_PAUSE));
     this._open();
+  }
+
+  /** Tell everybody who waits for an ack or an answer that none will come. @param {any} fault */
+  _fail(fault) {
+    for (const item of this._items) item._done?.(fault);
+    for (const id in this._asked) this._asked[id][1](fault);
   }
 
   /** @param {number} code @param {string} reason @param {boolean} wasClean @param {any} [fault] */
   _end(code, reason, wasClean, fault) {
     if (this.readyState > 2) return;
-    this._gate = false;
-    if (!this._iterators) this._pump();
+    this._pump((this._gate = false));
     this.readyState = 3;
     clearTimeout(this._closing);
     clearTimeout(this._renewal);
     this._leave();
-    if (!this._pilot.link.heard) this._pilot.stop();
-    const error = fault || dom("closed with " + code, "NetworkError");
-    for (const [, done] of this._deliveries) done(error);
-    for (const item of this._queue) item.done?.(error);
-    this._calls.end(error);
-    this._reject(error);
+    if (!this._pilot._link._heard) this._pilot._stop();
+    fault ||= dom("closed with " + code, "NetworkError");
+    this._fail(fault);
+    this._reject(fault);
     if (!wasClean) this.dispatchEvent(new Event("error"));
     this._tell("closed", reason || "closed with " + code);
     const how = { code, reason, wasClean };
     this.dispatchEvent(globalThis.CloseEvent ? new CloseEvent("close", how) : Object.assign(new Event("close"), how)); // Node 20 has none
-    for (const reader of this._readers.splice(0)) reader();
   }
 }
 
 ["CONNECTING", "OPEN", "CLOSING", "CLOSED"].forEach((name, value) => {
   for (const where of [HybridWS, HybridWS.prototype]) Object.defineProperty(where, name, { value, enumerable: true });
 });
-
-for (const type of ["open", "message", "error", "close", "state"]) {
-  Object.defineProperty(HybridWS.prototype, "on" + type, {
-    enumerable: true,
-    get() {
-      return this._on[type] || null;
-    },
-    set(handler) {
-      if (!(type in this._on)) this.addEventListener(type, (/** @type {any} */ event) => this._on[type]?.call(this, event));
-      this._on[type] = typeof handler == "function" ? handler : null;
-    },
-  });
-}

@@ -7,23 +7,8 @@ export const ABNORMAL = 1006;
 export const HANDLER_FAILED = 1011;
 export const RESTARTING = 1012;
 export const TOO_SLOW = 4008;
-export const MALFORMED = 4400;
 export const NOT_AUTHENTICATED = 4401;
 export const FORBIDDEN = 4403;
 export const NO_SESSION = 4404;
 export const SUPERSEDED = 4409;
 export const TOO_LARGE = 4413;
-
-const MAX_REASON = 123; // bytes of UTF-8 that fit in a WebSocket close frame (RFC 6455 §5.5)
-
-/**
- * Throw what `WebSocket.close` throws (WebSockets standard §3.1) unless a page may close with this code and reason.
- * @param {number | undefined} code
- * @param {string} reason
- */
-export function checkClose(code, reason) {
-  if (code !== undefined && code != NORMAL && !(code >= 3000 && code <= 4999))
-    throw new DOMException("close with 1000 or 3000-4999, not " + code, "InvalidAccessError");
-  if (new TextEncoder().encode(reason).length > MAX_REASON)
-    throw new DOMException("a close reason takes 123 bytes at most", "SyntaxError");
-}

@@ -1,57 +1,40 @@
 // The JSON codec (docs/protocol.md §2): one packet a line. Words are texts.
 
-import { packetOf } from "./packets.js";
-import { eventReader } from "./streams.js";
-import { Malformed, TooLarge, check } from "./values.js";
+import { sizeOf } from "./packets.js";
 
-/** @typedef {import("./link.js").Options} Options */
+const decoder = () => new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-const BASE64 = /^(?:[a-z\d+/]{4})*(?:[a-z\d+/]{2}==|[a-z\d+/]{3}=)?$/i; // stricter than atob, which pardons much
-const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
-/** @param {string} words */
-const size = (words) => encoder.encode(words).length;
-
-/** @type {import("./link.js").Codec} */
+/** @type {import("./packets.js").Codec} */
 export const json = {
   name: "json",
-  size,
   join: (words) => words.join("\n"),
-  reader: eventReader,
 
-  dumps(packet, options) {
-    let value = packet;
-    if (packet[1] instanceof Uint8Array) {
-      let text = "";
-      for (let at = 0; at < packet[1].length; at += 8192) text += String.fromCharCode(...packet[1].subarray(at, at + 8192));
-      value = ["b", btoa(text)];
-    } else for (const item of packet) check(item, options, TypeError);
-    const words = JSON.stringify(value);
-    if (size(words) > options.max_message) throw new RangeError("a message takes " + options.max_message + " bytes at most");
-    return words;
-  },
+  dumps: (packet) =>
+    JSON.stringify(packet[1] instanceof Uint8Array ? ["b", btoa(packet[1].reduce((text, byte) => text + String.fromCharCode(byte), ""))] : packet),
 
-  loads(data, options) {
-    /** @type {import("./packets.js").Batch} */ const batch = [];
-    try {
-      const lines = (typeof data == "string" ? data : decoder.decode(data)).split("\n").filter((/** @type {string} */ line) => line);
-      if (lines.length > options.max_packets) throw 0;
-      for (const line of lines) {
-        const array = JSON.parse(line);
-        for (const item of [].concat(array)) check(item, options, Malformed);
-        const long = size(line);
-        if (long > options.max_message) throw new TooLarge("a message of " + long + " bytes");
-        let packet = packetOf(array);
+  loads: (data) =>
+    (typeof data == "string" ? data : decoder().decode(data))
+      .split("\n")
+      .filter((/** @type {string} */ line) => line.trim())
+      .map((/** @type {string} */ line) => {
+        let array = JSON.parse(line);
         if (array[0] == "b") {
-          if (array.length != 2 || !BASE64.test(array[1])) throw 0;
-          packet = ["m", Uint8Array.from(atob(array[1]), (char) => char.charCodeAt(0))];
+          const bytes = atob(array[1]);
+          if (array.length > 2 || btoa(bytes) != array[1]) throw 0; // atob pardons much
+          array = ["m", Uint8Array.from(bytes, (char) => char.charCodeAt(0))];
         }
-        if (packet) batch.push([packet, long]);
-      }
-    } catch (fault) {
-      throw fault instanceof TooLarge ? fault : new Malformed("not the server's words: " + fault);
-    }
-    return batch;
+        return [array, sizeOf(line)];
+      }),
+
+  /** Read server-sent events (HTML standard §9.2.6), cut anywhere: also in the middle of a character. */
+  reader: (limit) => {
+    const utf8 = decoder();
+    let rest = "";
+    return (chunk) => {
+      const events = (rest + utf8.decode(chunk, { stream: true })).split(/\r?\n\r?\n/);
+      rest = /** @type {string} */ (events.pop());
+      if (rest.length > limit) throw Error("no end");
+      return events.map((event) => [...("\n" + event).matchAll(/\ndata: ?([^\r\n]*)/g)].map(([, line]) => line).join("\n")).filter(Boolean);
+    };
   },
 };

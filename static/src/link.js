@@ -1,208 +1,161 @@
-// One conversation seen from the client's side: numbers, acks, repeats, gaps, and the end. Pure.
+// One conversation seen from the client's side: numbers, acks, repeats, gaps, and the end.
 //
 // Rule 1: a numbered packet is handed on once, in order. One that is here already is dropped; one that skips ahead ends
 //         its transport: nothing overtakes on the way down.
 // Rule 2: what was sent is kept until an ack says that it arrived. Nothing is forgotten because it was written.
 // Rule 3: acks go no further than what the application has taken plus half a buffer: so a slow application slows the
-//         far sender, and an inbox holds at most one and a half buffers.
+//         far sender, and an inbox holds at most one and a half buffers. We send no more than a buffer ahead of acks.
 // Rule 4: the close is the last numbered packet, so it arrives after everything said before it.
 
-import { Outbox } from "./outbox.js";
-import { countOf, isNumbered } from "./packets.js";
-import { Malformed } from "./values.js";
+import { NORMAL, NO_STATUS } from "./codes.js";
+import { OVERHEAD, makeOutbox } from "./outbox.js";
+import { encode, isNumbered, sizeOf } from "./packets.js";
 
 /** @typedef {import("./packets.js").Packet} Packet */
-/** @typedef {import("./packets.js").Batch} Batch */
-/** @typedef {{buffer: number, max_message: number, max_batch: number, max_packets: number, max_elements: number, max_depth: number}} Options */
+/** @typedef {ReturnType<typeof makeLink>} Link */
 /**
- * @typedef {object} Codec  packets to bytes and back
- * @property {string} name
- * @property {(packet: Packet, options: Options) => any} dumps  encode one packet; throws TypeError or RangeError
- * @property {(words: any) => number} size  the bytes of an encoded packet
- * @property {(words: any[]) => any} join  make one body or frame of encoded packets
- * @property {(data: any, options: Options) => Batch} loads  decode a body or frame; throws Malformed or TooLarge
- * @property {(limit: number) => (chunk: Uint8Array) => any[]} reader  read a stream: chunks in, whole batches out, still encoded
+ * @typedef {object} Lane  how far one transport has got, each way
+ * @property {number} _written  the newest number that it was given to write
+ * @property {boolean} _placed  whether it was told the position from which it goes on
+ * @property {boolean} _owes  an ack is due now, even if nothing else is
+ * @property {number} _acked  the count that it was last told to have arrived
+ * @property {number} _ackedBytes
  */
+/** @typedef {{_expects?: number, _owes?: boolean}} Source  what brings packets, the number of the next (0: not said; none: nothing was believed yet), and whether it asked for an ack */
 
 const ACK_EVERY = 32; // packets after which an ack goes alone (protocol §5)
-const OVERHEAD = 64;
-export const [OPEN, CLOSING, CLOSED] = [0, 1, 2];
+const FRAME = 65_536; // bytes of a WebSocket's frame: others get their turn
 
-/** What a link remembers of one transport: how far it has got, each way. */
-export class Lane {
-  placed = false; // whether it was told the position from which it goes on
-  acked = -1; // the count that it was last told to have arrived
-  ackedBytes = 0;
-  owes = true; // an ack is due now, even if nothing else is
-  expects = 0; // the number of the next packet that it brings; 0 before it has said so
+/** Make a conversation: what is yet to be confirmed, what has come, and whether it goes on. @param {import("./packets.js").Codec} codec @param {import("./packets.js").Limits} limits */
+export function makeLink(codec, limits) {
+  const link = Object.assign(makeOutbox(), {
+    _codec: codec,
+    _limits: limits,
+    /** @type {[code: number, reason: string] | undefined} */ _said: undefined,
+    /** @type {[code: number, reason: string] | undefined} */ _heard: undefined,
+    _received: 0, // numbered packets that have come, in order and without a gap
+    _came: 0, // bytes that have come in numbered packets
+    /** @type {[value: any, cost: number, number: number][]} */ _inbox: [], // messages that the application has not taken
+    _inboxSize: 0,
 
-  /** @param {number} written  the newest number that this transport was given to write */
-  constructor(written = 0) {
-    this.written = written;
-  }
-}
+    /** Whether the conversation has ended: they closed, or have all that we said and our close. @returns {boolean} */
+    _over: () => !!link._heard || (!!link._said && link._confirmed == link._last),
 
-/** One conversation: what is yet to be confirmed, what has come, and whether it goes on. */
-export class Link {
-  outbox = new Outbox();
-  state = OPEN;
-  /** @type {[number, string] | null} */ said = null;
-  /** @type {[number, string] | null} */ heard = null;
-  received = 0; // numbered packets that have come, in order and without a gap
-  ackable = 0; // how many of them may be acked (rule 3)
-  came = 0; // bytes that have come in numbered packets
-  inboxSize = 0; // bytes that have come and that the application has not taken
-  held = 0; // of these, the bytes that may be acked
-  /** @type {[cost: number, count: number][]} */ beyond = []; // those that may not, oldest first
+    // ── what we say ───────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** @param {Codec} codec @param {Options} options */
-  constructor(codec, options) {
-    this.codec = codec;
-    this.options = options;
-  }
+    /** @param {Packet} packet */
+    _encode: (packet) => encode(codec, packet, link._limits),
 
-  // ── what we say ─────────────────────────────────────────────────────────────────────────────────────────────────
+    /** Make what the outbox keeps. Throws TypeError, RangeError. @param {Packet} packet @param {(fault?: any) => void} [done] */
+    _item(packet, done, data = 0) {
+      const words = link._encode(packet);
+      return { _packet: packet, _words: words, _size: sizeOf(words), _data: data, _at: performance.now(), _done: done };
+    },
 
-  /** Whether the outbox holds a whole `buffer`, so that a sender should wait. */
-  get full() {
-    return this.outbox.size >= this.options.buffer;
-  }
+    /** Give a packet its number, and keep it. Throws TypeError, RangeError. @param {Packet} packet @returns {number} */
+    _send: (packet) => link._append(link._item(packet)),
 
-  /** Give a packet its number, keep it, and return the number. Throws TypeError, RangeError. @param {Packet} packet */
-  send(packet) {
-    const words = this.codec.dumps(packet, this.options);
-    return this.outbox.append(words, this.codec.size(words));
-  }
+    /** Say that the conversation ends here, after all that was said before. @param {number | undefined} code @param {string} reason */
+    _close(code, reason) {
+      if (link._said || link._over()) return;
+      link._said = [code ?? NO_STATUS, reason];
+      link._send(["c", code ?? NORMAL, reason]);
+    },
 
-  /** Say that the conversation ends here, after all that was said before. @param {number} code @param {string} reason */
-  close(code, reason) {
-    if (this.said || this.state) return;
-    this.said = [code, reason];
-    this.send(["c", code, reason]);
-    this.state = CLOSING;
-  }
+    // ── what a transport may write ────────────────────────────────────────────────────────────────────────────────
 
-  /** Return the messages that the other side has not confirmed, as it would have read them, oldest first. */
-  unconfirmed() {
-    return this.outbox.items
-      .map((item) => this.codec.loads(item[0], this.options)[0][0])
-      .filter((packet) => packet[0] == "m")
-      .map((packet) => packet[1]);
-  }
+    /** Make the lane of a new transport: it goes on after what is known to have arrived. @returns {Lane} */
+    _lane: () => ({ _written: link._confirmed, _placed: false, _owes: false, _acked: 0, _ackedBytes: 0 }),
 
-  // ── what a transport may write ──────────────────────────────────────────────────────────────────────────────────
+    /** Tell whether this transport should write. @param {Lane} lane @returns {boolean} */
+    _mayWrite: (lane) => lane._owes || link._hasMore(lane),
 
-  /** Make the lane of a new transport: it goes on after what is known to have arrived. */
-  lane() {
-    return new Lane(this.outbox.confirmed);
-  }
+    /** Tell whether there are numbered packets that this transport was not given yet. @param {Lane} lane @returns {boolean} */
+    _hasMore: (lane) => !link._heard && !!link._since(lane._written, 0, link._limits.buffer)[0],
 
-  /** Tell whether there are numbered packets that this transport was not given yet. @param {Lane} lane */
-  hasMore(lane) {
-    return !this.heard && this.outbox.last > Math.max(lane.written, this.outbox.confirmed);
-  }
+    /**
+     * Return the next of what this transport was not given yet, in one frame after `words`; nothing if there is nothing.
+     * An ack rides along, and the position stands before the first packet.
+     * @param {Lane} lane @param {any[]} words
+     */
+    _write(lane, limit = FRAME, words = []) {
+      const more = link._hasMore(lane);
+      if (!more && !lane._owes && lane._placed && !words[0]) return;
+      if (lane._owes || link._ackable() != lane._acked) words.push(link._encode(["a", link._acks(lane)]));
+      const from = Math.max(lane._written, link._confirmed);
+      if (!lane._placed) words.push(link._encode(["#", from + 1]));
+      for (const word of words) limit -= word.length + 1;
+      const kept = more ? link._since(from, limit, link._limits.buffer).slice(0, Math.max(link._limits.max_packets - words.length, 1)) : [];
+      lane._written = from + kept.length;
+      lane._placed = true;
+      return codec.join([...words, ...kept]);
+    },
 
-  /**
-   * Return the next of what this transport was not given yet, in one frame; null if there is nothing.
-   * An ack rides along, and the position stands before the first packet.
-   * @param {Lane} lane
-   */
-  pending(lane, limit = 65536) {
-    const { codec, options, outbox } = this;
-    const more = this.hasMore(lane);
-    if (!more && !lane.owes && lane.placed) return null;
-    const words = [];
-    let ack = -1;
-    if (lane.owes || this.ackable != lane.acked) words.push(codec.dumps(["a", (ack = this.ackable)], options));
-    if (!lane.placed) words.push(codec.dumps(["#", Math.max(lane.written, outbox.confirmed) + 1], options));
-    for (const word of words) limit -= word.length + 1;
-    const kept = more ? outbox.since(lane.written, limit).slice(0, Math.max(options.max_packets - words.length, 1)) : [];
-    return { payload: codec.join([...words, ...kept]), packets: kept.length, ack };
-  }
+    /** Note that this transport tells the newest count, and return it. @param {Lane} lane @returns {number} */
+    _acks(lane) {
+      lane._ackedBytes = link._came;
+      lane._owes = false;
+      return (lane._acked = link._ackable());
+    },
 
-  /** Note that the transport was given this frame. @param {Lane} lane @param {{packets: number, ack: number}} frame */
-  wrote(lane, frame) {
-    lane.written = Math.max(lane.written, this.outbox.confirmed) + frame.packets;
-    lane.placed = true;
-    if (frame.ack >= 0) this.acks(lane);
-  }
+    /** Tell whether so much has come that it should be acked without waiting for something to ride on. @param {Lane} lane */
+    _ackDue(lane) {
+      const count = link._ackable() - lane._acked;
+      return count > 0 && (count >= ACK_EVERY || link._came - lane._ackedBytes >= link._limits.buffer >> 2);
+    },
 
-  /** Note that this transport tells the newest count. @param {Lane} lane */
-  acks(lane) {
-    lane.acked = this.ackable;
-    lane.ackedBytes = this.came;
-    lane.owes = false;
-  }
+    // ── what a transport brings ───────────────────────────────────────────────────────────────────────────────────
 
-  /** Tell whether so much has come that it should be acked without waiting for something to ride on. @param {Lane} lane */
-  ackDue(lane) {
-    const count = this.ackable - lane.acked;
-    return count > 0 && (count >= ACK_EVERY || this.came - lane.ackedBytes >= this.options.buffer >> 2);
-  }
+    /**
+     * Take a batch that a transport brought, and hand on what of it is new, one by one and in order. Throws for what
+     * cannot be: what stands before was handed on and counts, what stands behind is sent again.
+     * @param {Source} source @param {import("./packets.js").Batch} batch @param {(packet: Packet) => void} hand
+     */
+    _receive(source, batch, hand) {
+      for (const [packet, size] of batch) {
+        const [kind, value, reason] = packet;
+        if (kind == "#") source._expects = value;
+        else if (kind == "a") {
+          if (value > link._last) throw Error("ack " + value);
+          link._confirm(value);
+        } else if (kind == "h") source._owes = true;
+        else if (!isNumbered(packet)) hand(packet);
+        else if (!link._heard) {
+          // nothing counts after a close
+          const number = source._expects || Infinity;
+          const end = number + (kind == "k" ? value : 1);
+          const news = end - 1 - link._received;
+          const cost = kind == "m" ? size + OVERHEAD : 0; // all else is dealt with as it comes
+          if (number > link._received + 1 || number >= 2 ** 53 || end > 2 ** 53) throw Error("gap before " + number);
+          source._expects = end;
+          if (news <= 0) continue; // a repeat
+          if (cost && link._inbox[0] && link._inboxSize + cost > link._limits.buffer * 1.5) throw Error("over " + link._limits.buffer + " bytes");
+          link._received += news;
+          link._came += size;
+          if (cost) link._inbox.push([value, cost, link._received]);
+          link._inboxSize += cost;
+          if (kind == "c") link._heard = [value, reason];
+          hand(kind == "k" ? [kind, news] : packet);
+        }
+      }
+    },
 
-  /** Forget what the other side has. Throws Malformed for more than was said. @param {number} count */
-  confirm(count) {
-    if (count > this.outbox.last) throw new Malformed("an ack of what was never sent");
-    this.outbox.confirm(count);
-    if (this.said && count == this.outbox.last) this.state = CLOSED;
-  }
+    /** Take the oldest message. @returns {any} */
+    _take() {
+      const [value, cost] = /** @type {[any, number, number]} */ (link._inbox.shift());
+      link._inboxSize -= cost;
+      return value;
+    },
 
-  // ── what a transport brings ─────────────────────────────────────────────────────────────────────────────────────
-
-  /**
-   * Take a batch that a transport brought, and hand on what of it is new, one by one and in order. Throws Malformed:
-   * what stands before was handed on and counts, what stands behind is sent again.
-   * @param {Lane} lane
-   * @param {Batch} batch
-   * @param {(packet: Packet, size: number) => void} hand
-   */
-  receive(lane, batch, hand) {
-    for (const [packet, size] of batch) {
-      if (packet[0] == "#") lane.expects = packet[1];
-      else if (packet[0] == "a") this.confirm(packet[1]);
-      else if (!isNumbered(packet)) hand(packet, size);
-      else if (!this.heard) this.number(lane, packet, size, hand); // nothing counts after a close
-    }
-  }
-
-  /** @param {Lane} lane @param {Packet} packet @param {number} size @param {(packet: Packet, size: number) => void} hand */
-  number(lane, packet, size, hand) {
-    const number = lane.expects;
-    const next = number + countOf(packet);
-    if (!number || number > this.received + 1 || next > 2 ** 53 || number > next - 1) throw new Malformed("a gap before " + number);
-    lane.expects = next;
-    const news = next - 1 - this.received;
-    if (news <= 0) return; // a repeat
-    const cost = packet[0] == "m" ? size + OVERHEAD : 0; // all else is dealt with as it comes
-    if (cost && this.inboxSize && this.inboxSize + cost > this.options.buffer * 1.5) throw new Malformed("more than `buffer`");
-    this.received += news;
-    this.came += size;
-    this.inboxSize += cost;
-    this.beyond.push([cost, news]);
-    this.advance();
-    if (packet[0] == "c") {
-      this.heard = [packet[1], packet[2]];
-      this.ackable = this.received; // nothing comes after it that an ack could hold back
-      this.beyond = [];
-      this.state = CLOSED;
-    }
-    hand(packet[0] == "k" ? ["k", news] : packet, size);
-  }
-
-  /** Note that the application took its oldest message, which brought `size` bytes. @param {number} size */
-  taken(size) {
-    this.inboxSize -= size + OVERHEAD;
-    this.held -= size + OVERHEAD;
-    this.advance();
-  }
-
-  /** Let acks go as far as rule 3 allows; one packet always fits, however large it is. */
-  advance() {
-    const { beyond } = this;
-    while (beyond.length && (!this.held || this.held + beyond[0][0] <= this.options.buffer / 2)) {
-      const [cost, count] = /** @type {[number, number]} */ (beyond.shift());
-      this.held += cost;
-      this.ackable += count;
-    }
-  }
+    /** Count what may be acked (rule 3); one message always fits, however large it is. @returns {number} */
+    _ackable() {
+      let held = 0;
+      for (const [, cost, number] of link._heard ? [] : link._inbox) {
+        if (held && held + cost > link._limits.buffer / 2) return number - 1;
+        held += cost;
+      }
+      return link._received;
+    },
+  });
+  return link;
 }

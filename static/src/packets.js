@@ -3,61 +3,98 @@
 // A packet is *numbered* if it carries the application's stream, and then takes exactly one number (`k` takes as many as
 // it says). All others steer the transport that carries them and are forgotten when it ends.
 
-import { Malformed } from "./values.js";
-
 /** @typedef {[string, ...any[]]} Packet */
-/** @typedef {[Packet, number][]} Batch  packets, each with the bytes that it counts for */
+/** @typedef {[packet: Packet, size: number][]} Batch  packets, each with the bytes that it counts for */
+/** @typedef {{buffer: number, max_message: number, max_packets: number, max_elements: number, max_depth: number} & Record<string, any>} Limits */
+/**
+ * @typedef {object} Codec  arrays to words and back
+ * @property {string} name
+ * @property {(packet: Packet) => any} dumps  encode one packet
+ * @property {(words: any[]) => any} join  make one body or frame of encoded packets
+ * @property {(data: any) => [array: any, size: number][]} loads  decode a body or frame; throws what it likes
+ * @property {(limit: number) => (chunk: Uint8Array) => any[]} reader  read a stream: chunks in, whole batches out, still encoded
+ */
 
-/** @type {Record<string, any>} What follows each kind: count, positive, code, text, map, value. */
-const SHAPES = {
-  __proto__: null,
-  i: "o",
-  o: "o",
-  "@": "ttnno",
-  "#": "p",
-  m: "v",
-  q: "nv",
-  r: "nv",
-  e: "nct",
-  u: "v",
-  k: "p",
-  a: "n",
-  h: "",
-  c: "ct",
-  d: "",
-  x: "cto",
-};
+const LONE = /\p{Cs}/gu; // with `u` a pair of surrogates is one character, so these are the lone ones
+const EXPONENT = 1e21; // from here on numbers are written with one, and are no integers to anybody
 
-/** @param {any} item @param {string} shape */
-const fits = (item, shape) =>
-  shape == "v" ||
-  (shape == "t"
-    ? typeof item == "string"
-    : shape == "o"
-      ? item && typeof item == "object" && !Array.isArray(item)
-      : Number.isSafeInteger(item) && item >= (shape == "n" ? 0 : shape == "p" ? 1 : 1000) && !(shape == "c" && item > 4999));
+// What follows each kind, by the marks of `mark`.
+const SHAPE = /^(?:[io]4|@33[012]{2}4?|#[12]|[mu]\d|[qr][012]\d|e[012]23|k[12]|a[012]|[hd]|c23|x234?)$/;
+
+const UNKNOWN = /^[bfgjlnpstvwyz]$/; // kinds that a later version may have
+
+/** Mark an item: 0 zero, 1 count, 2 count that is a code too, 3 text, 4 map, 5 else. @param {any} item */
+const mark = (item) =>
+  typeof item == "string"
+    ? 3
+    : Number.isSafeInteger(item) && item >= 0
+      ? item && (item > 999 && item < 5000 ? 2 : 1)
+      : item?.constructor == Object
+        ? 4
+        : 5;
+
+/** @param {any} item @returns {boolean} */
+export const isBytes = (item) => item instanceof ArrayBuffer || ArrayBuffer.isView(item);
+
+/** Make text well-formed, as WebSocket.send does. @param {string} text */
+export const wellFormed = (text) => text.replace(LONE, "\ufffd");
+
+/** The bytes of an encoded packet or a text. @param {any} words @returns {number} */
+export const sizeOf = (words) => words.byteLength ?? new TextEncoder().encode(words).length;
 
 /** Tell whether a packet takes a number. @param {Packet} packet */
-export const isNumbered = (packet) => "mqreukc".includes(packet[0]);
-
-/** Tell how many numbers a numbered packet takes. @param {Packet} packet */
-export const countOf = (packet) => (packet[0] == "k" ? packet[1] : 1);
+export const isNumbered = ([kind]) => "mqreukc".includes(kind);
 
 /**
- * Read a packet from an array; null for a kind that this version does not know. Throws Malformed.
- * @param {any} array
- * @returns {Packet | null}
+ * Throw TypeError unless a packet holds only what every client can: no NaN, no integer from 2^53, no lone surrogate, no
+ * bytes inside, at most `max_depth` levels and `max_elements` items.
+ * @param {Packet} packet @param {Limits} limits
  */
-export function packetOf(array) {
-  const kind = Array.isArray(array) && typeof array[0] == "string" ? array[0] : "";
-  const shape = SHAPES[kind];
-  if (shape === undefined) {
-    if (/^[a-z]$/.test(kind)) return null;
-    throw new Malformed("no packet");
-  }
-  const items = array.slice(1);
-  if (/[@x]/.test(kind) && items.length == shape.length - 1) items.push({});
-  if (items.length != shape.length || !items.every((/** @type {any} */ item, /** @type {number} */ i) => fits(item, shape[i])))
-    throw new Malformed("a packet of the wrong shape: " + kind);
-  return [kind, ...items];
+function check(packet, { max_depth, max_elements }) {
+  const look = (/** @type {any} */ item, /** @type {number} */ room) => {
+    const kind = typeof item;
+    const size = Math.abs(item);
+    const inner = item && kind == "object" ? Object.entries(item) : [];
+    max_elements -= inner.length;
+    if (
+      kind == "string"
+        ? item.search(LONE) >= 0
+        : kind == "number"
+          ? !(size < 2 ** 53 || (size >= EXPONENT && size < Infinity))
+          : item && kind == "object" && (!room || max_elements < 0 || isBytes(item))
+    )
+      throw TypeError("not for every client: " + item);
+    for (const [key, below] of inner) {
+      look(key, 0);
+      look(below, room - 1);
+    }
+  };
+  if (!(packet[1] instanceof Uint8Array)) for (const item of packet) look(item, max_depth);
+}
+
+/** Encode a packet. Throws TypeError, RangeError. @param {Codec} codec @param {Packet} packet @param {Limits} limits */
+export function encode(codec, packet, limits) {
+  check(packet, limits);
+  const words = codec.dumps(packet);
+  if (sizeOf(words) > limits.max_message) throw RangeError("over " + limits.max_message + " bytes");
+  return words;
+}
+
+/**
+ * Decode a body or frame. Throws for whatever is not in the protocol's language; passes over kinds that this version
+ * does not know.
+ * @param {Codec} codec @param {any} data @param {Limits} limits @returns {Batch}
+ */
+export function decode(codec, data, limits) {
+  const found = codec.loads(data);
+  return found.filter(([array, size]) => {
+    const [kind, ...items] = array;
+    if (size > limits.max_message || found.length > limits.max_packets) throw Error("too large");
+    check(array, limits);
+    if (typeof kind != "string" || kind[1] || !SHAPE.test(kind + items.map(mark).join(""))) {
+      if (UNKNOWN.test(kind)) return false;
+      throw Error("no packet: " + kind);
+    }
+    return true;
+  });
 }

@@ -1,98 +1,87 @@
 // What a page's life does to a session: hidden tabs, the back-forward cache, networks that come and go, the end.
 
-/** @typedef {import("./client.js").HybridWS} HybridWS */
-
 import { json } from "./json.js";
 
-const BEACON = 60_000; // bytes that a browser sends for a page that is going
+/** @typedef {import("./client.js").HybridWS} HybridWS */
+/** @typedef {import("./packets.js").Packet} Packet */
 
+const BEACON = 60_000; // bytes that a browser sends for a page that is going
 const KEY = "hybridws ";
 
 /** Write down where a session is, so that the page can go on with it when it is loaded again. @param {HybridWS} ws */
-function save({ _pilot: { limits, n, link }, _inbox, _queue, _codec }) {
-  const plain = (/** @type {any} */ words) => json.dumps(_codec.loads(words, link.options)[0][0], link.options);
-  const { confirmed, items } = link.outbox;
-  return {
+function save({ url, _pilot: pilot }) {
+  const link = pilot._link;
+  const { _inbox: inbox, _received: received, _confirmed: confirmed } = link;
+  const items = link._items.slice(0, link._since(0, Infinity).length); // those whose bytes have been read
+  const first = inbox[0] ? inbox[0][2] : received + 1; // the number of what comes next, to the application
+  const state = {
     at: Date.now(),
-    limits,
-    n,
-    received: link.received,
-    inbox: _inbox.map(([value]) => json.dumps(["m", value], link.options)),
+    session: pilot._session,
+    received: first - 1,
     confirmed,
-    outbox: [...items.map(([words]) => words), ..._queue.flatMap(({ words }) => words || [])].map(plain),
+    inbox: json.join([json.dumps(["#", first]), ...inbox.map(([value]) => json.dumps(["m", value]))]),
+    outbox: json.join(items.map(({ _packet }) => json.dumps(_packet))),
   };
+  sessionStorage.setItem(KEY + url, JSON.stringify(state));
 }
 
 /**
  * Take out what was saved, so that a tab that is duplicated begins a session of its own; tell whether there was anything.
  * @param {HybridWS} ws
  */
-export function restore({ url, _pilot: pilot, _codec, _options }) {
-  const text = _options.resumeOnReload && globalThis.sessionStorage?.getItem(KEY + url);
-  if (!text) return false;
+export function restore({ url, _pilot: pilot, _options: { resumeOnReload } }) {
+  const saved = resumeOnReload && globalThis.sessionStorage?.getItem(KEY + url);
+  if (!saved) return false;
   sessionStorage.removeItem(KEY + url);
-  const { at, limits, n, received, inbox, confirmed, outbox } = JSON.parse(text);
-  if (Date.now() - at > limits.resume * 1000) return false;
-  const { link } = pilot;
-  link.received = link.ackable = received - inbox.length;
-  link.outbox.confirmed = link.outbox.last = confirmed;
-  pilot.n = n;
-  link.options = limits;
-  for (const words of outbox) link.send(json.loads(words, limits)[0][0]);
-  const place = json.dumps(["#", received - inbox.length + 1], limits);
-  pilot.begin(limits, json.loads([place, ...inbox].join("\n"), limits));
+  const { at, session, received, confirmed, inbox, outbox } = JSON.parse(saved);
+  if (Date.now() - at > session.resume * 1000) return false;
+  const link = pilot._link;
+  link._received = received;
+  link._confirmed = link._last = confirmed;
+  for (const [packet] of json.loads(outbox)) link._send(packet);
+  pilot._begin(session, json.loads(inbox));
   return true;
+}
+
+/** Say with one beacon what was not acked, and that this is the end. @param {HybridWS} ws */
+function farewell({ _pilot: pilot, _options: { credentials } }) {
+  const link = pilot._link;
+  if (!pilot._session.sid || link._over()) return;
+  const lane = link._lane();
+  link._close(1001, "");
+  let body = link._write(lane, BEACON, [pilot._attach(lane, true)]);
+  if (lane._written < link._last) body = link._codec.join([body, link._encode(["d"])]);
+  const address = pilot._address(pilot._session.sid + "/send");
+  // A beacon is what browsers promise to send for a page that is going; where there is none, a fetch that outlives it.
+  if (!globalThis.navigator?.sendBeacon?.(address, body)) fetch(address, { method: "POST", body, keepalive: true, credentials });
 }
 
 /** Watch the page for a client, and return what ends that. @param {HybridWS} ws */
 export function watch(ws) {
   const { document } = globalThis;
   const going = new AbortController();
-  const on = (/** @type {EventTarget | undefined} */ where, /** @type {string} */ type, /** @type {(event: any) => void} */ act) =>
+  const on = (/** @type {any} */ where, /** @type {string} */ type, /** @type {(event: any) => void} */ act) =>
     where?.addEventListener?.(type, act, { signal: going.signal });
-    on(globalThis, "online", () => ws._pilot.wake());
-    on(globalThis, "pageshow", ({ persisted }) => persisted && ws._pilot.wake());
-    on(globalThis, "pagehide", ({ persisted }) => {
-      const { _pilot } = ws;
-      if (persisted) sleep(_pilot);
-      else {
-        if (!ws._options.resumeOnReload) farewell(ws);
-        else if (ws.readyState == 1) sessionStorage.setItem(KEY + ws.url, JSON.stringify(save(ws)));
-        _pilot.stop();
-      }
-    });
-    on(document, "freeze", () => sleep(ws._pilot));
-    on(document, "resume", () => ws._pilot.wake());
-    on(document, "visibilitychange", () => {
-      const { hidden } = document;
-      ws._pilot.hiddenAt = hidden ? performance.now() : Infinity;
-      if (hidden) ws._pilot.kick();
-      else ws._pilot.wake();
-    });
-    if (document?.hidden) ws._pilot.hiddenAt = performance.now();
+  const wake = () => ws._pilot._wake();
+  const look = () => {
+    ws._pilot._hiddenAt = document?.hidden ? performance.now() : Infinity;
+  };
+  on(globalThis, "online", wake);
+  on(globalThis, "offline", () => ws._pilot._probe());
+  on(globalThis, "pageshow", ({ persisted }) => persisted && wake());
+  on(globalThis, "pagehide", ({ persisted }) => {
+    if (persisted) return ws._pilot._sleep();
+    if (!ws._options.resumeOnReload) farewell(ws);
+    else if (ws.readyState == 1) save(ws);
+    ws._pilot._stop();
+  });
+  on(document, "freeze", () => ws._pilot._sleep());
+  on(document, "resume", wake);
+  on(document, "visibilitychange", () => {
+    look();
+    if (document.hidden) ws._pilot._kick();
+    else wake();
+  });
+  look();
   return () => going.abort();
-}
-
-/** @param {import("./pilot.js").Pilot} pilot */
-function sleep(pilot) {
-  pilot.asleep = true;
-  pilot.rest();
-}
-
-/** Say with one beacon what was not acked, and that this is the end. @param {HybridWS} ws */
-function farewell(ws) {
-  const { _pilot: pilot } = ws;
-  const { link } = pilot;
-  if (!pilot.sid || link.state > 1) return;
-  const lane = link.lane();
-  link.acks(lane);
-  const words = [link.codec.dumps(["@", pilot.sid, pilot.key, 0, link.ackable], link.options)];
-  if (!ws._queue.length) link.close(1001, "");
-  const frame = link.hasMore(lane) && link.pending(lane, BEACON - words[0].length);
-  if (frame) words.push(frame.payload);
-  if (!frame || lane.written + frame.packets < link.outbox.last || ws._queue.length) words.push(link.codec.dumps(["d"], link.options));
-  const body = link.codec.join(words);
-  const address = pilot.base + "/v1/" + pilot.sid + "/send" + pilot.query;
-  // A beacon is what browsers promise to send for a page that is going; where there is none, a fetch that outlives it.
-  if (!globalThis.navigator?.sendBeacon?.(address, body)) pilot.env.fetch(address, { method: "POST", body, keepalive: true, credentials: pilot.env.credentials });
 }

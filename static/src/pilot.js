@@ -1,467 +1,517 @@
 // Keeps one session moving: opens it, chooses its transports, and replaces the ones that break (protocol §6).
 
-import { Backoff } from "./backoff.js";
-import { GOING_AWAY, NO_SESSION, RESTARTING, SUPERSEDED } from "./codes.js";
-import { Turned, believe, post } from "./courier.js";
+import { backoff } from "./backoff.js";
+import { FORBIDDEN, GOING_AWAY, NOT_AUTHENTICATED, NO_SESSION, RESTARTING, SUPERSEDED, TOO_LARGE, TOO_SLOW } from "./codes.js";
 import { json } from "./json.js";
-import { Ladder } from "./ladder.js";
-import { Lane, Link } from "./link.js";
+import { died, failed, forget, makeRung } from "./ladder.js";
+import { makeLink } from "./link.js";
+import { decode } from "./packets.js";
 import { poll } from "./transports/poll.js";
 import { stream } from "./transports/stream.js";
 import { websocket } from "./transports/websocket.js";
 
 /** @typedef {import("./packets.js").Packet} Packet */
-/** @typedef {ReturnType<typeof websocket> | import("./transports/http.js").Http} Carrier */
-/** @typedef {{transport: string, at: number, took: number | null, failure: string | null}} Attempt */
+/** @typedef {import("./ladder.js").Attempt} Attempt */
+/** @typedef {import("./ladder.js").Rung} Rung */
+/** @typedef {import("./link.js").Source} Source */
+/** @typedef {ReturnType<typeof makePilot>} Pilot */
 /**
- * @typedef {object} Env  the world around a session, so that a test can make another
- * @property {() => number} now
- * @property {(work: () => void, ms: number) => any} later
- * @property {(timer: any) => void} cancel
- * @property {typeof fetch} fetch
- * @property {typeof WebSocket | undefined} WebSocket
- * @property {RequestCredentials | undefined} credentials
- * @property {Record<string, (pilot: Pilot) => any>} [carriers]
+ * @typedef {object} Carries  one transport at work; its function in transports/ gives it the last five
+ * @property {Rung} _rung
+ * @property {number} _started
+ * @property {number} _proved  when it began to carry the session, or 0
+ * @property {number} _heard  when it brought something last
+ * @property {number} _touched  when anything passed last
+ * @property {Promise<void> | null} _sending
+ * @property {() => number} _limit  when it is dead, if nothing comes before
+ * @property {() => void} _wake  write what there is to write
+ * @property {() => void} [_beat]  ask for a sign of life
+ * @property {(fault?: any, code?: number) => void} _stop  end, and say why
  */
+/** @typedef {Carries & import("./link.js").Lane & Source} Carrier */
 /**
  * @typedef {object} Hooks  what a pilot tells its client
- * @property {() => any} auth
- * @property {(packet: Packet, size: number) => void} hand  a packet has come
- * @property {(state: string, reason: string) => void} tell  a turn in the session's life
- * @property {() => void} moved  acks have come
- * @property {(code: number, reason: string) => void} over  the session was ended by a refusal
- * @property {(reason: string) => void} lost  the server no longer knows the session
+ * @property {() => any} _auth
+ * @property {(packet: Packet) => void} _hand  a packet has come
+ * @property {(state: string, reason: string) => void} _tell  a turn in the session's life
+ * @property {(code: number, reason: string, clean: boolean) => void} _end  the session has ended
+ * @property {(reason: string) => void} _lost  the server no longer knows the session
  */
 
+export const GRACE = 10_000; // ms after which a heartbeat or an answer that is overdue means that the connection is dead (protocol §7)
 const LEAST_PATIENCE = 1000; // ms that an ack may take before it is asked for
 const LEAST_FIRST_BYTES = 200;
 const MOST_FIRST_BYTES = 5000; // a stream shows its first bytes within 4 round trips, at least and at most so many ms
-const MEMORY = 1_800_000; // ms for which the transport that worked for an origin is tried first
-const ACK_DELAY = { websocket: 250, stream: 10_000 }; // ms after which an ack that nothing carries goes alone
+const MEMORY = 1_800_000; // ms for which the transport that worked at an address is tried first
+const SOCKET_ACK = 250; // ms after which an ack that nothing carries goes alone on a WebSocket ...
+const STREAM_ACK = 10_000; // ... and beside a stream
 const LATE = 1000; // ms by which a timer may be late before we believe that the page was asleep, and the grace it gets
 const LEAST_IDLE = 1500; // ms of silence after which a death may have been for the silence
 const MAX_ATTEMPTS = 100; // that are remembered: a bad day's worth
 const HIDDEN = 30_000; // ms after which a hidden tab gives its connection back
-const LAST_WORDS = 5000; // ms for which the server is told that its close was heard
+const LAST_WORDS = 1000; // ms for which what a replaced transport still brings is heard
+const FAREWELL = 5000; // ms for which the server is told that its close was heard
 const OPEN_PROOF = 3000; // ms that the first try to open may take; each other twice as long
 const OPEN_LINGER = 20; // ms that the server waits for the application's first words
+const SILENCE = "silence";
 
-export const DEFAULTS = {
-  buffer: 1 << 20,
-  max_message: 1 << 18,
-  max_batch: (1 << 20) + 4096,
-  max_packets: 10_000,
-  max_elements: 10_000,
-  max_depth: 32,
-  heartbeat: 20,
-  poll_timeout: 25,
-  resume: 120,
-  protocol: "",
-};
+/** @type {Record<string, any>} What holds until the server has said more. */
+export const DEFAULTS = { buffer: 1 << 20, max_message: 1 << 18, max_batch: (1 << 20) + 4096, max_packets: 10_000, max_elements: 10_000, max_depth: 32 };
+
+/** @type {Record<string, (pilot: Pilot, carrier: Carrier) => void>} The best first. */
+export const TRANSPORTS = { websocket, stream, poll };
 
 /** @type {Map<string, [name: string, until: number]>} What has worked at an address, and until when that is believed. */
 const winners = new Map();
 
-/** One session of a client, from its opening to its end. */
-export class Pilot {
-  sid = "";
-  key = "";
-  nonce = "";
-  n = 0;
-  limits = DEFAULTS;
-  backoff = new Backoff();
-  /** @type {Carrier | null} */ carrier = null;
-  /** @type {Map<string, Carrier>} */ tries = new Map();
-  /** @type {Record<string, Attempt>} */ tried = {};
-  /** @type {number[]} */ idles = []; // silences after which a connection died
-  retryAt = 0;
-  httpAt = 0; // before then HTTP waits, for a WebSocket that is sure to come
-  interrupted = false;
-  /** @type {string | null} */ current = null; // what carries, or did a moment ago and is being replaced
-  confirmedAt = 0; // when the oldest unacked packet began to wait
-  confirmed = -1;
-  askedAt = 0; // when a sign of life was asked for
-  ackAt = 0; // when the ack of what has come is due
-  hiddenAt = Infinity;
-  asleep = false; // the page is away, and nothing runs
-  over = false;
-  endAt = 0;
-  plannedAt = Infinity;
-  graceUntil = 0;
-  /** @type {any} */ timer = null;
-  kicked = false;
+const { max, min, round } = Math;
+const now = () => performance.now();
 
-  /**
-   * @param {string} url  the mount's address, http or https
-   * @param {string[]} order
-   * @param {import("./link.js").Codec} codec
-   * @param {Env} env
-   * @param {Hooks} hooks
-   * @param {{attempts: Attempt[], roundTrip: number}} info
-   */
-  constructor(url, order, codec, env, hooks, info) {
-    const [path, query = ""] = url.split(/(?=\?)/);
-    this.base = path.replace(/\/$/, "");
-    this.query = query;
-    this.codec = codec;
-    this.env = env;
-    this.hooks = hooks;
-    this.info = info;
-    this.carriers = env.carriers || { websocket, stream, poll };
-    this.ladder = new Ladder(order);
-    this.order = order; // what the server allows of what the application allows
-    this.link = new Link(codec, DEFAULTS);
-  }
+/** @param {number} ms */
+const late = (ms) => "nothing within " + round(ms) + " ms";
 
-  // ── what carriers ask and tell ──────────────────────────────────────────────────────────────────────────────────
+/** Make a secret, or a name, of so many characters. @param {number} size */
+const random = (size) => Array.from(crypto.getRandomValues(new Uint8Array(size)), (byte) => (byte % 36).toString(36)).join("");
 
-  /** Return what every attach asks for: heartbeats before the silence that has killed connections here twice. */
-  wishes() {
-    const [a, b] = this.idles;
-    const wish = b ? Math.max(2, (0.6 * Math.min(a, b)) / 1000) : 0;
-    return /** @type {{hold: number, heartbeat: number}} */ (wish ? { hold: wish, heartbeat: wish } : {});
-  }
+/**
+ * Make what keeps one session moving, from its opening to its end.
+ * @param {Hooks} client
+ * @param {string} url  the mount's address, http or https
+ * @param {string[]} names  the transports that the application allows, the best first
+ * @param {Record<string, any>} settings  the application's
+ * @param {{attempts: Attempt[], roundTrip: number} & Record<string, any>} info
+ */
+export function makePilot(client, url, names, settings, info) {
+  const { codec = json, WebSocket = globalThis.WebSocket } = settings;
+  const [, base, query = ""] = /** @type {string[]} */ (url.match(/^(.*?)\/?(\?.*)?$/));
+  const rungs = Object.keys(TRANSPORTS).map(makeRung);
+  const [socket, stream, poll] = rungs;
+  /** @type {Record<string, any>} What the server said of the session, the attaches so far, and by what balancers keep it at one server. */
+  const session = { ...DEFAULTS, buffer: settings.buffer || DEFAULTS.buffer, n: 0, route: random(16) };
+  const link = makeLink(codec, /** @type {any} */ (session));
+  /** @type {Rung[]} */ let order; // what may be used now, the best first
+  /** @type {string[]} */ let allowed; // by application and server
+  /** @type {number[]} */ let idles = []; // silences after which a connection died
+  let failures = 0;
+  let retryAt = 0;
+  let httpAt = 0; // before then HTTP waits, for a WebSocket that is sure to come
+  let interrupted = false;
+  let askedAt = 0; // when a sign of life was asked for
+  let ackAt = 0; // when the ack of what has come is due
+  let napAt = 0; // when a hidden tab asks again
+  let endAt = 0;
+  let plannedAt = Infinity;
+  let graceUntil = 0;
+  let kicked = false;
+  let stopped = false;
+  let asleep = false; // the page is away, and nothing runs
+  /** @type {any} */ let timer;
+  /** @type {Carrier | null} */ let carrier = null;
 
-  /** Return the ms after which the server is heard at the latest. */
-  heartbeat() {
-    return 1000 * (this.wishes().heartbeat || this.limits.heartbeat);
-  }
-
-  get pollTimeout() {
-    return 1000 * this.limits.poll_timeout;
-  }
-
-  /** Return the ms within which a stream that is not buffered shows its first bytes. */
-  firstBytes() {
-    return Math.min(MOST_FIRST_BYTES, Math.max(LEAST_FIRST_BYTES, 4 * this.info.roundTrip));
-  }
-
-  /** Take a measurement of the round trip into account (RFC 6298 §2: an eighth of the new). @param {number} ms */
-  measured(ms) {
-    const { info } = this;
-    info.roundTrip = info.roundTrip ? info.roundTrip + (ms - info.roundTrip) / 8 : ms;
-  }
-
-  /**
-   * Take what a transport brought. Throws Turned for a refusal, Malformed.
-   * @param {Carrier} carrier @param {Lane} lane @param {import("./packets.js").Batch} batch
-   */
-  take(carrier, lane, batch) {
-    const { link } = this;
-    carrier.heard = carrier.touched = this.env.now();
-    this.askedAt = 0;
-    this.backoff.succeeded();
-    try {
-      link.receive(lane, batch, (packet, size) => {
-        if (packet[0] == "x") throw new Turned(packet);
-        if (packet[0] == "h") carrier.lane.owes = true;
-        else this.hooks.hand(packet, size);
-      });
-    } finally {
-      this.hooks.moved();
-      if (link.ackDue(carrier.lane) || link.heard) carrier.lane.owes = true;
-      if (carrier.lane.owes) carrier.wake();
-      this.kick();
-    }
-  }
-
-  /** Note that a transport carries the session now. @param {Carrier} carrier */
-  carried(carrier) {
-    const { name } = carrier;
-    if (carrier.proved || carrier.retired) return;
-    const now = (carrier.proved = this.env.now());
-    this.tries.delete(name);
-    this.tried[name].took = Date.now() - this.tried[name].at;
-    this.carrier?.retire();
-    for (const [other, http] of this.tries) if (name == "websocket" && this.tries.delete(other)) http.retire();
-    this.carrier = carrier;
-    this.current = name;
-    this.ackAt = 0;
-    this.ladder.rungs[name].proved();
-    this.backoff.succeeded();
-    winners.set(this.base, [name, now + MEMORY]);
-    this.hooks.tell(this.interrupted ? "resumed" : "", name);
-    this.interrupted = false;
-    carrier.wake();
-    this.kick();
-  }
-
-  /** Note that a transport has failed or ended. @param {Carrier} carrier @param {any} fault */
-  ended(carrier, fault, code = 0) {
-    const { name } = carrier;
-    const now = this.env.now();
-    const mine = this.carrier == carrier;
-    if (!mine && this.tries.get(name) != carrier) return; // it had been replaced
-    if (carrier.retired && !mine) return;
-    const rung = this.ladder.rungs[name];
-    const why = String(fault?.message || fault);
-    const last = name == this.ladder.order[this.ladder.order.length - 1];
-    this.tries.delete(name);
-    if (mine) this.carrier = null;
-    this.tried[name].took ??= Date.now() - this.tried[name].at;
-    this.tried[name].failure = why;
-    if (this.over || carrier.retired || this.link.state > 1) return this.kick();
-    if (fault instanceof Turned) this.turned(fault, now);
-    else if (code == SUPERSEDED) rung.nextTry = now + LEAST_FIRST_BYTES; // one of our own overtook it
-    else if (!carrier.proved) {
-      rung.failed(now, Math.random());
-      if (name != "websocket" || last) this.retryAt = now + this.backoff.failed(Math.random());
-    } else {
-      const quiet = now - carrier.touched;
-      const silent = fault == SILENCE;
-      if (quiet > LEAST_IDLE && !silent && code != GOING_AWAY && code != RESTARTING) this.idles = [quiet, ...this.idles].slice(0, 2);
-      if (name == "websocket") {
-        rung.died(now, now - carrier.proved, silent || code == GOING_AWAY || code == RESTARTING, Math.random());
-        if (code == RESTARTING || code == GOING_AWAY) rung.until = 0;
-      } else this.retryAt = now + this.backoff.failed(Math.random());
-    }
-    if (mine && !this.interrupted && !this.tries.size) {
-      this.interrupted = true;
-      this.current = null;
-      this.hooks.tell("interrupted", why);
-    }
-    this.kick();
-  }
-
-  /** Do what the server's refusal asks for. @param {Turned} turned @param {number} now */
-  turned({ code, reason, details }, now) {
-    if (code == SUPERSEDED) this.n = Math.max(this.n, details.n || 0);
-    else if (code == NO_SESSION && !details.code) this.lose(() => this.hooks.lost(reason));
-    else if (code == NO_SESSION) this.lose(() => this.hooks.over(details.code, details.reason || ""));
-    else if ([4008, 4401, 4403, 4413].includes(code)) this.lose(() => this.hooks.over(code, reason));
-    else this.retryAt = now + (details.retry * 1000 || this.backoff.failed(Math.random()));
-  }
-
-  /** @param {() => void} tell */
-  lose(tell) {
-    this.stop();
-    tell();
-  }
-
-  // ── opening ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /**
-   * Open the session, with what is in the outbox already; try again until `patience` ms are over. Throws Turned if the
-   * server refuses, else what the last attempt met.
-   * @param {number} patience
-   */
-  async open(patience) {
-    const { env, link } = this;
-    this.nonce = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-    const end = env.now() + patience;
-    for (let again = false, tries = 0; ; ) {
-      const auth = await this.hooks.auth();
-      const line = json.dumps(["i", { v: 1, codec: this.codec.name, nonce: this.nonce, auth }], DEFAULTS) + "\n";
-      const lane = link.lane();
-      lane.owes = false;
-      lane.acked = 0;
-      const frame = link.hasMore(lane) ? link.pending(lane, DEFAULTS.buffer) : null;
-      const body = !frame ? line : typeof frame.payload == "string" ? line + frame.payload : new Blob([line, frame.payload]);
-      const begun = env.now();
-      const attempt = this.attempt("open");
-      let wait;
-      try {
-        const [status, data] = await post(this, "open", body, Math.max(Math.min(end - begun, OPEN_PROOF * 2 ** tries++), 1)); // a repeated nonce is the same session
-        const cut = (data.indexOf(10) + 1 || data.length + 1) - 1;
-        const [[packet]] = believe(status, data.subarray(0, cut), json, DEFAULTS);
-        attempt.took = Date.now() - attempt.at;
-        this.measured(Math.max(env.now() - begun - OPEN_LINGER, 1));
-        if (!this.over) this.begin(packet[1], link.codec.loads(data.subarray(cut + 1), DEFAULTS));
-        return;
-      } catch (/** @type {any} */ fault) {
-        attempt.took = Date.now() - attempt.at;
-        attempt.failure = String(fault?.message || fault);
-        if (fault instanceof Turned) {
-          // 4401: credentials that a function gives may be fresher the next time
-          wait = fault.code == 4401 && !again ? (again = true) && 1 : fault.details.retry * 1000;
-          if (!wait) throw fault;
-        } else wait = this.backoff.failed(Math.random());
-        if (env.now() + wait >= end || this.over) throw fault;
-      }
-      await new Promise((resolve) => env.later(/** @type {any} */ (resolve), wait));
-    }
-  }
-
-  /** Go on with a session that is open. @param {any} limits @param {import("./packets.js").Batch} batch */
-  begin(limits, batch) {
-    const { env, link } = this;
-    const now = env.now();
-    const offered = limits.transports || this.order;
-    this.limits = link.options = { ...DEFAULTS, ...limits };
-    this.sid = limits.sid;
-    this.key = limits.key;
-    this.order = this.order.filter((name) => offered.includes(name) && (name != "websocket" || env.WebSocket));
-    this.ladder.order = this.order;
-    const [winner, until] = winners.get(this.base) || ["", 0];
-    if (now < until) {
-      if (winner == "websocket") this.httpAt = now + this.firstBytes();
-      else if (winner == "poll") this.ladder.rungs.stream.failed(now, Math.random());
-    }
-    this.hooks.tell("open", "");
-    link.receive(new Lane(), batch, this.hooks.hand);
-    this.hooks.moved();
-    this.kick();
-  }
-
-  // ── moving ──────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── the network as it was met so far ──────────────────────────────────────────────────────────────────────────────
 
   /** @param {string} transport @returns {Attempt} */
-  attempt(transport) {
-    const attempt = { transport, at: Date.now(), took: null, failure: null };
-    this.info.attempts.splice(0, this.info.attempts.push(attempt) - MAX_ATTEMPTS);
-    return attempt;
-  }
+  const attempt = (transport) => {
+    const one = { transport, at: Date.now(), took: null, failure: null };
+    info.attempts.splice(0, info.attempts.push(one) - MAX_ATTEMPTS);
+    return one;
+  };
 
-  /** Tell in a sentence why the session is carried as it is. */
-  why() {
-    const { carrier, ladder, tried } = this;
-    const name = carrier?.name;
-    const above = ladder.order.slice(0, name ? ladder.order.indexOf(name) : 3);
-    const failed = above.map((better) => {
-      const wait = Math.round((ladder.dueAt(better) - this.env.now()) / 1000);
-      return better + ": " + (tried[better]?.failure || "not tried") + (wait > 0 ? ", tried again in " + wait + " s" : "");
+  /** @param {any} one the attempt @param {any} [fault] @returns {string} */
+  const done = (one, fault) => {
+    one.took ??= Date.now() - one.at;
+    return fault && (one.failure = "" + (fault.message || fault));
+  };
+
+  /** Return the silence, in seconds, below which to stay here, since longer ones killed connections twice. */
+  const wish = () => idles[1] && max(2, (0.6 * min(...idles)) / 1000);
+
+  /** Return the ms that an answer may take, however fast the network was until now. */
+  const patience = (least = LEAST_PATIENCE) => max(least, 4 * info.roundTrip);
+
+  /** Return the ms within which a stream that is not buffered shows its first bytes. */
+  const firstBytes = () => min(MOST_FIRST_BYTES, patience(LEAST_FIRST_BYTES));
+
+  /** Take a measurement of the round trip into account (RFC 6298 §2: an eighth of the new). @param {number} ms */
+  const measured = (ms) => {
+    info.roundTrip += (ms - info.roundTrip) / (info.roundTrip ? 8 : 1);
+  };
+
+  /** Tell whether a transport was not replaced. @param {Carrier} one */
+  const lives = (one) => one._rung._one == one;
+
+  /** When a transport may be tried; the last resort always may. @param {Rung} rung */
+  const dueAt = (rung) => (rung == order.at(-1) ? 0 : rung._nextTry);
+
+  // ── requests, and what is believed ────────────────────────────────────────────────────────────────────────────────
+
+  /** @param {string} path */
+  const address = (path) => base + "/v1/" + path + query + (path.includes("/") ? "" : (query ? "&" : "?") + "route=" + session.route);
+
+  /**
+   * POST. No header of our own is sent, so that no preflight is. `stream`: several inspecting proxies pass a response
+   * unbuffered if the request says this.
+   * @param {string} path @param {any} body @param {AbortController} abort @returns {Promise<Response>}
+   */
+  const request = (path, body, abort, stream = false) =>
+    (settings.fetch || fetch)(address(path), {
+      method: "POST",
+      body,
+      headers: stream ? { Accept: "text/event-stream" } : {},
+      credentials: settings.credentials,
+      signal: abort.signal,
     });
-    return [name ? "on " + name : "interrupted", ...failed].join("; ");
-  }
+
+  /**
+   * POST, and read the whole answer within so many ms.
+   * @param {string} path @param {any} body @param {number} ms @returns {Promise<[data: Uint8Array, status: number]>}
+   */
+  const post = async (path, body, ms, abort = new AbortController()) => {
+    const timeout = setTimeout(() => abort.abort(Error(late(ms))), ms);
+    try {
+      const response = await request(path, body, abort);
+      return [new Uint8Array(await response.arrayBuffer()), response.status];
+    } finally {
+      clearTimeout(timeout);
+    }
+  };
+
+  /** Write the attach with which every body and WebSocket begins; it carries the ack. @param {import("./link.js").Lane} lane @param {boolean} [aside] it attaches nothing @param {number} [hold] */
+  const attach = (lane, aside, hold = wish()) =>
+    link._encode(["@", session.sid, session.key, aside ? 0 : ++session.n, link._acks(lane), { hold, heartbeat: wish() }]);
+
+  /**
+   * Read an answer, and believe it only if it is the server's own (protocol §3).
+   * @param {Source} source @param {any} data @param {number} status
+   */
+  const believe = (source, data, status, of = codec) => {
+    try {
+      const batch = decode(status > 200 || typeof data == "string" ? json : of, data, link._limits);
+      if (source._expects == null && !(status > 200 ? /x/ : /[aox]/).test(batch[0][0][0])) throw "";
+      source._expects ||= 0;
+      return batch;
+    } catch (fault) {
+      throw Error("not the server, status " + status + ": " + fault);
+    }
+  };
+
+  /** Hand on what has come. @param {Packet} packet */
+  const hand = (packet) => {
+    if (packet[0] == "x") throw Object.assign(Error("refused with " + packet[1] + ": " + packet[2]), { _refusal: packet });
+    client._hand(packet);
+  };
+
+  /** Do what the server's refusal asks for. @param {Rung} rung @param {Packet} refusal */
+  const refused = (rung, [, code, reason, details = {}]) => {
+    if (code == SUPERSEDED) session.n = max(session.n, details.n || 0);
+    else if (code == NO_SESSION || [TOO_SLOW, NOT_AUTHENTICATED, FORBIDDEN, TOO_LARGE].includes(code)) {
+      stop();
+      if (code != NO_SESSION || details.code) client._end(details.code || code, details.reason || reason, true);
+      else client._lost(reason);
+    } else rung._nextTry = retryAt = now() + (details.retry * 1000 || backoff(failures++));
+  };
+
+  // ── moving ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Let the newest word go, and look what is due, soon. */
-  kick() {
-    if (!this.kicked) queueMicrotask(() => ((this.kicked = false), this.step()));
-    this.kicked = true;
-  }
-
-  /** Do what is due, and wake up when the next thing is. */
-  step() {
-    const { env, link } = this;
-    if (this.over || !this.sid) return;
-    env.cancel(this.timer);
-    const now = env.now();
-    let next = Infinity;
-    const due = (/** @type {number} */ at) => now >= at || ((next = Math.min(next, at)), false);
-
-    // A late timer may mean that the page was asleep: what has come meanwhile is read first.
-    if (now - this.plannedAt > LATE) this.graceUntil = now + LATE;
-    this.plannedAt = Infinity;
-    if (due(this.graceUntil)) {
-      for (const one of [...this.tries.values(), this.carrier]) {
-        if (one && due(one.limit())) one.fail(one.proved ? SILENCE : "nothing came within " + Math.round(now - one.started) + " ms");
-      }
-      this.check(now, due);
-    }
-    const { carrier } = this;
-    if (carrier && link.ackable > carrier.lane.acked && carrier.name != "poll") {
-      this.ackAt ||= now + ACK_DELAY[/** @type {"stream"} */ (carrier.name)];
-      if (due(this.ackAt)) carrier.lane.owes = true;
-    } else this.ackAt = 0;
-    if (carrier && (carrier.lane.owes || link.hasMore(carrier.lane))) carrier.wake();
-
-    if (link.state > 1) {
-      this.endAt ||= now + LAST_WORDS;
-      const told = carrier && carrier.lane.acked >= link.received && !carrier.sending;
-      if (!link.heard || told || due(this.endAt)) return this.stop();
-    }
-    if (!this.asleep) this.launch(now, due);
-    if (next < Infinity) this.timer = env.later(() => this.step(), Math.max(next - now, 1));
-    this.plannedAt = next;
-  }
-
-  /** Ask for an ack that is late, and drop a WebSocket that stays silent then. @param {number} now @param {(at: number) => boolean} due */
-  check(now, due) {
-    const { outbox } = this.link;
-    const { carrier } = this;
-    if (carrier?.name != "websocket") return;
-    const patience = Math.max(LEAST_PATIENCE, 4 * this.info.roundTrip);
-    if (this.confirmed != outbox.confirmed || !outbox.items.length) {
-      this.confirmed = outbox.items.length ? outbox.confirmed : -1;
-      this.confirmedAt = now;
-    }
-    if (this.askedAt) {
-      if (due(this.askedAt + patience)) carrier.fail(SILENCE);
-    } else if (outbox.items.length && due(Math.max(this.confirmedAt, carrier.heard) + patience)) this.probe();
-  }
+  const kick = () => {
+    if (!kicked) queueMicrotask(() => ((kicked = false), step()));
+    kicked = true;
+  };
 
   /** Ask for a sign of life. */
-  probe() {
-    this.askedAt = this.env.now();
-    this.carrier?.beat();
-    this.kick();
-  }
-
-  /** Start what should be running and is not. @param {number} now @param {(at: number) => boolean} due */
-  launch(now, due) {
-    const { carrier, tries, ladder } = this;
-    const quiet = due(this.hiddenAt + HIDDEN); // hidden for long: over HTTP nothing is held
-    if (quiet && carrier?.name != "websocket") return this.nap(now, due);
-    for (const name of ladder.order) {
-      if (carrier?.name == name) return;
-      const http = name != "websocket";
-      if (tries.has(name)) {
-        if (http) return;
-        continue;
-      }
-      let at = ladder.dueAt(name);
-      if (at == 0 || (http && !carrier)) at = Math.max(at, this.retryAt);
-      if (http && !carrier && tries.size) at = Math.max(at, this.httpAt);
-      if (due(at)) {
-        this.start(name);
-        if (http) return;
-      }
-    }
-  }
-
-  /** @param {string} name */
-  start(name) {
-    if (name != "websocket" && this.carrier && this.carrier.name != "websocket") {
-      this.carrier.retire(); // the server ends it for the new one anyway
-      this.carrier = null;
-    }
-    this.tried[name] = this.attempt(name);
-    this.tries.set(name, this.carriers[name](this));
-    this.kick();
-  }
-
-  /** In a hidden tab, ask now and then, so that the session lives. @param {number} now @param {(at: number) => boolean} due */
-  nap(now, due) {
-    if (this.carrier) this.rest();
-    if (!this.tries.size && due(this.napAt)) {
-      this.napAt = now + this.limits.resume * 500;
-      due(this.napAt);
-      this.start("poll"); // its first request is answered at once
-    }
-  }
-  napAt = 0;
+  const probe = () => {
+    askedAt = now();
+    carrier?._beat?.();
+    kick();
+  };
 
   /** End the transports; the session stays. */
-  rest() {
-    for (const one of [...this.tries.values(), this.carrier]) one?.stop();
-    this.tries.clear();
-    this.carrier = null;
-  }
-
-  /** Use these transports from now on, the best first. @param {string[] | null} order */
-  use(order) {
-    this.ladder.order = order || this.order;
-    this.ladder.networkChanged();
-    this.kick();
-  }
-
-  /** The network may be another, or the page was away: try everything again, and see whether the connection lives. */
-  wake() {
-    this.asleep = false;
-    this.ladder.networkChanged();
-    this.retryAt = 0;
-    this.backoff.succeeded();
-    if (this.carrier?.name == "websocket") this.probe();
-    else this.rest(); // a poll that is dead would say so only much later
-    this.kick();
-  }
+  const rest = () => {
+    carrier = null;
+    for (const rung of rungs) {
+      const one = rung._one;
+      rung._one = null;
+      one?._stop();
+    }
+  };
 
   /** End all of it. */
-  stop() {
-    this.over = true;
-    this.env.cancel(this.timer);
-    this.rest();
-  }
-}
+  const stop = () => {
+    stopped = true;
+    clearTimeout(timer);
+    rest();
+  };
 
-const SILENCE = "silence";
+  /** Let another transport go on; what is still on its way is heard. @param {Carrier} one */
+  const retire = (one) => {
+    one._rung._one = null;
+    setTimeout(one._stop, LAST_WORDS);
+  };
+
+  /** Note that a transport carries the session now. @param {Carrier} one */
+  const carried = (one) => {
+    const rung = one._rung;
+    if (one._proved || !lives(one)) return;
+    one._proved = now();
+    done(rung._attempt);
+    for (const { _one: other } of rungs) {
+      if (other && other != one && (other._proved || rung == socket)) retire(other);
+    }
+    carrier = one;
+    pilot._current = rung._name;
+    ackAt = rung._fellAt = 0;
+    winners.set(base, [rung._name, now() + MEMORY]);
+    client._tell(interrupted ? "resumed" : "transport", rung._name);
+    interrupted = false;
+    one._wake();
+  };
+
+  /** @param {Rung} rung */
+  const start = (rung) => {
+    if (rung != socket && carrier && !carrier._beat) {
+      retire(carrier); // the server ends it for the new one anyway
+      carrier = null;
+    }
+    const time = now();
+    /** @type {any} */ const one = { ...link._lane(), _rung: rung, _proved: 0, _started: time, _heard: time, _touched: time };
+    rung._one = one;
+    rung._attempt = attempt(rung._name);
+    try {
+      TRANSPORTS[rung._name](pilot, one);
+    } catch (fault) {
+      pilot._ended(one, fault);
+    }
+    kick();
+  };
+
+  /** Do what is due, and wake up when the next thing is. */
+  const step = () => {
+    if (stopped || !session.sid) return;
+    clearTimeout(timer);
+    const time = now();
+    let next = Infinity;
+    const due = (/** @type {number} */ at) => time >= at || ((next = min(next, at)), false);
+
+    // A late timer may mean that the page was asleep: what has come meanwhile is read first.
+    if (time - plannedAt > LATE) graceUntil = time + LATE;
+    if (due(graceUntil)) {
+      for (const { _one: one } of rungs) {
+        if (one && due(one._limit())) one._stop(one._proved ? SILENCE : late(time - one._started));
+      }
+      if (carrier?._beat) {
+        // Ask for an ack that is late, and drop a WebSocket that stays silent then.
+        const [oldest] = link._items;
+        if (askedAt) due(askedAt + patience()) && carrier._stop(SILENCE);
+        else if (oldest && due(max(oldest._at, carrier._heard) + patience())) probe();
+      }
+    }
+    if (carrier) {
+      if (link._ackable() > carrier._acked && carrier._rung != poll) {
+        ackAt ||= time + (carrier._beat ? SOCKET_ACK : STREAM_ACK);
+        if (due(ackAt)) carrier._owes = true;
+      } else ackAt = 0;
+      if (link._mayWrite(carrier)) carrier._wake();
+    }
+    if (link._over()) {
+      endAt ||= time + FAREWELL;
+      if (!link._heard || (carrier && carrier._acked >= link._received && !carrier._sending) || due(endAt)) return stop();
+    }
+    if (!asleep) launch(time, due);
+    plannedAt = next;
+    if (next < Infinity) timer = setTimeout(step, max(next - time, 1));
+  };
+
+  /** Start what should be running and is not. @param {number} time @param {(at: number) => boolean} due */
+  const launch = (time, due) => {
+    if (due(pilot._hiddenAt + HIDDEN) && !carrier?._beat) {
+      // Hidden for long: over HTTP nothing is held, but the server is asked now and then, so that the session lives.
+      if (carrier) rest();
+      if (rungs.every((rung) => !rung._one) && due(napAt)) {
+        due((napAt = time + session.resume * 500));
+        start(poll); // its first request is answered at once
+      }
+      return;
+    }
+    for (const rung of order) {
+      const http = rung != socket;
+      if (rung._one) {
+        if (http || rung._one == carrier) return;
+        continue;
+      }
+      let at = dueAt(rung);
+      if (!at || (http && !carrier)) at = max(at, retryAt, http && !carrier && socket._one ? httpAt : 0);
+      if (due(at)) {
+        start(rung);
+        if (http) return;
+      }
+    }
+  };
+
+  const pilot = {
+    _link: link,
+    _session: session,
+    _WebSocket: WebSocket,
+    _now: now,
+    /** @type {string | null} */ _current: null, // what carries, or did a moment ago and is being replaced
+    _hiddenAt: Infinity,
+    _address: address,
+    _request: request,
+    _post: post,
+    _attach: attach,
+    _wish: wish,
+    _patience: patience,
+    _firstBytes: firstBytes,
+    _measured: measured,
+    _lives: lives,
+    _kick: kick,
+    _probe: probe,
+    _stop: stop,
+
+    // ── what transports tell ──────────────────────────────────────────────────────────────────────────────────────
+
+    /** @param {Carrier} one */
+    _deadAt: (one) => one._heard + 1000 * (wish() || session.heartbeat) + GRACE,
+
+    /**
+     * Take what a transport brought. Throws for what is not the server's, and for a refusal.
+     * @param {Carrier} one @param {any} data @param {Source} source of its own: it is the answer of a POST beside a stream or poll
+     */
+    _take(one, data, status = 200, source = one) {
+      const batch = believe(source, data, status);
+      one._touched = now();
+      askedAt = 0;
+      if (source == one) one._heard = one._touched;
+      if (batch[0]?.[0][0] != "x") {
+        failures = 0;
+        if (source == one) carried(one);
+      }
+      try {
+        link._receive(source, batch, hand);
+      } finally {
+        if (link._said && link._over() && !link._heard) client._end(...link._said, true);
+        if (link._ackDue(one) || link._heard) one._owes = true;
+        if (one._owes) one._wake();
+        kick();
+      }
+    },
+
+    /** Note that a transport has failed or ended. @param {Carrier} one @param {any} fault */
+    _ended(one, fault, code = 0) {
+      const rung = one._rung;
+      const time = now();
+      const mine = carrier == one;
+      if (!lives(one)) return; // it had been replaced
+      rung._one = null;
+      if (mine) carrier = null;
+      const why = done(rung._attempt, fault);
+      kick();
+      if (stopped || link._over()) return;
+      const restarts = code == GOING_AWAY || code == RESTARTING;
+      const unexplained = one._proved && !restarts && fault != SILENCE;
+      const idle = time - one._touched;
+      if (fault?._refusal) refused(rung, fault._refusal);
+      else if (code == SUPERSEDED) rung._nextTry = time + LEAST_FIRST_BYTES; // one of our own overtook it
+      else {
+        if (unexplained && idle > LEAST_IDLE) idles = [idle, ...idles].slice(0, 2);
+        if (!one._proved) failed(rung, time);
+        else if (restarts) forget(rung);
+        else if (unexplained && rung == socket) died(rung, time, time - one._proved);
+        if (rung != socket || (!one._proved && !dueAt(rung))) retryAt = time + backoff(failures++);
+      }
+      if (mine && !stopped && !interrupted && !rungs.some((other) => other._one)) {
+        interrupted = true;
+        pilot._current = null;
+        client._tell("interrupted", why);
+      }
+    },
+
+    // ── what the client asks for ──────────────────────────────────────────────────────────────────────────────────
+
+    /**
+     * Open the session, with what is in the outbox already; try again until so many ms are over. Throws what the last
+     * attempt met; a refusal is in its `_refusal`.
+     * @param {number} ms @param {string[]} protocols @returns {Promise<any>}
+     */
+    async _open(ms, protocols) {
+      const nonce = random(32); // the same again is the same session
+      const end = now() + ms;
+      for (let asked = false, tries = 0; ; ) {
+        const auth = await client._auth();
+        const head = JSON.stringify(["i", { v: 1, codec: codec.name, nonce, auth, protocols: protocols[0] && protocols }]);
+        const body = new Blob([head + "\n", (link._hasMore(link._lane()) && link._write(link._lane(), DEFAULTS.buffer)) || ""]);
+        const begun = now();
+        const one = attempt("open");
+        let wait;
+        try {
+          const [data, status] = await post("open", body, max(min(end - begun, OPEN_PROOF * 2 ** tries++), 1));
+          const cut = data.indexOf(10) + 1 || data.length;
+          const [[packet]] = believe({}, data.subarray(0, cut), status, json);
+          if (packet[0] == "x") hand(packet);
+          done(one);
+          measured(max(now() - begun - OPEN_LINGER, 1));
+          return stopped || pilot._begin(packet[1], decode(codec, data.subarray(cut), link._limits));
+        } catch (/** @type {any} */ fault) {
+          done(one, fault);
+          const [, code, , details = {}] = fault._refusal || [];
+          // 4401: credentials that a function gives may be fresher the next time
+          if (!code) wait = backoff(failures++);
+          else if (code == NOT_AUTHENTICATED && !asked) asked = !!(wait = 1);
+          else wait = details.retry * 1000 || Infinity;
+          if (now() + wait >= end || stopped) throw fault;
+        }
+        await new Promise((resolve) => setTimeout(resolve, wait));
+      }
+    },
+
+    /** Go on with a session that is open. @param {any} told @param {import("./packets.js").Batch} batch */
+    _begin(told, batch) {
+      const time = now();
+      Object.assign(session, told);
+      pilot._use((allowed = names.filter((name) => (session.transports || names).includes(name) && (name != socket._name || WebSocket))));
+      const [winner, until] = winners.get(base) || ["", 0];
+      if (time < until) {
+        if (winner == socket._name) httpAt = time + firstBytes();
+        if (winner == poll._name) failed(stream, time);
+      }
+      client._tell("open", "");
+      link._receive({}, batch, hand);
+      kick();
+    },
+
+    /** The page goes away, and nothing may run. */
+    _sleep() {
+      asleep = true;
+      rest();
+    },
+
+    /** The network may be another, or the page was away: try everything again, and see whether the connection lives. */
+    _wake() {
+      asleep = false;
+      failures = retryAt = 0;
+      rungs.map(forget);
+      if (!carrier?._beat) rest(); // a poll that is dead would say so only much later
+      probe();
+    },
+
+    /** Use these transports from now on, the best first. @param {string[]} [wanted] */
+    _use(wanted = allowed) {
+      order = wanted.map((name) => /** @type {Rung} */ (rungs.find((rung) => rung._name == name)));
+      rungs.map(forget);
+      kick();
+    },
+
+    /** Tell in a sentence why the session is carried as it is. */
+    _why() {
+      const name = carrier?._rung._name;
+      let why = name ? "on " + name : "interrupted";
+      for (const rung of order || []) {
+        if (rung._name == name) break;
+        const wait = round((dueAt(rung) - now()) / 1000);
+        why += "; " + rung._name + ": " + (rung._attempt?.failure || "not tried") + (wait > 0 ? ", again in " + wait + " s" : "");
+      }
+      return why;
+    },
+  };
+  return pilot;
+}

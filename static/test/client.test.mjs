@@ -154,6 +154,19 @@ test("far more than a buffer may be sent at once", async () => {
   await event(ws, "close");
 });
 
+for (const transports of ["stream", "poll"])
+  test(`${transports}: a burst of small messages, more than a buffer of them, comes back whole and in order`, async () => {
+    const ws = echo({ transports });
+    await ws.ready;
+    const got = [];
+    const all = new Promise((resolve) => (ws.onmessage = ({ data }) => got.push(Number(data)) == 20_000 && resolve()));
+    for (let i = 0; i < 20_000; i++) ws.send(String(i));
+    await all;
+    assert.deepEqual(got, Array.from(got.keys()));
+    ws.close();
+    await event(ws, "close");
+  });
+
 test("an iterator that waits slows the server down and loses nothing", async () => {
   const ws = echo({ transports: "poll" });
   await ws.ready;
@@ -255,6 +268,134 @@ test("a lost session with onlost `reopen`: a new one takes its place, and no clo
   ws.close();
   await event(ws, "close");
   between.stop();
+});
+
+test("an address keeps its host, whatever that begins with", () => {
+  for (const [given, url] of [["http://ws.example/x", "ws://ws.example/x"], ["ws://http.example/", "ws://http.example/"], ["https://ws/", "wss://ws/"]]) {
+    const ws = new HybridWS(given);
+    assert.equal(ws.url, url);
+    ws.close();
+  }
+});
+
+/** Count the addresses that a client asks for. */
+function counting(asked = []) {
+  return {
+    asked,
+    fetch: (url, init) => {
+      asked.push(url);
+      return fetch(url, init);
+    },
+    WebSocket: class extends (globalThis.WebSocket ?? EventTarget) {
+      constructor(url) {
+        super(url);
+        asked.push(url);
+      }
+      close() {}
+    },
+  };
+}
+
+test("open and WebSocket carry the session's route, and nothing else does", async () => {
+  const { asked, ...own } = counting();
+  const ws = new HybridWS(`${server.url}/echo?room=1`, own);
+  await ws.ready;
+  await ws.deliver("hello");
+  const named = asked.map((url) => new URL(url)).map(({ pathname, searchParams }) => [pathname.split("/").at(-1), searchParams.get("room"), searchParams.get("route")]);
+  const route = named[0][2];
+  assert.match(route, /^[A-Za-z0-9]{1,16}$/);
+  assert.deepEqual(named[0], ["open", "1", route]);
+  assert.ok(named.some(([kind]) => kind == "websocket"));
+  for (const [kind, room, told] of named) assert.deepEqual([room, told], ["1", ["open", "websocket"].includes(kind) ? route : null]);
+  ws.close();
+  await event(ws, "close");
+});
+
+test("the subprotocol is the server's choice of those asked for", async () => {
+  for (const [asked, chosen] of [[["chat.v1", "chat.v2"], "chat.v2"], ["chat.v1", "chat.v1"], [[], ""]]) {
+    const ws = new HybridWS(`${server.url}/spoken`, asked, { transports: "poll" });
+    await ws.ready;
+    assert.equal(ws.protocol, chosen);
+    ws.close();
+    await event(ws, "close");
+  }
+  const ws = new HybridWS(`${server.url}/spoken`, "chat.v9", { transports: "poll" });
+  assert.equal((await event(ws, "close")).code, 4400);
+  assert.equal(ws.protocol, "");
+});
+
+test("`auth` is asked again when it is refused, and before it expires", async () => {
+  const shown = ["old", "ticket 1", "ticket 2"];
+  const ws = new HybridWS(`${server.url}/guarded`, { transports: "stream", auth: async () => shown.shift() });
+  await ws.ready;
+  while (shown.length) await new Promise((resolve) => setTimeout(resolve, 50));
+  ws.send("still here");
+  assert.deepEqual(await take(ws, 1), ["still here"]);
+  ws.close();
+  await event(ws, "close");
+  const stranger = new HybridWS(`${server.url}/guarded`, { auth: "none" });
+  assert.equal((await event(stranger, "close")).code, 4401);
+});
+
+test("`log` hears of every turn, and so does the console with `debug`", async () => {
+  const turns = [];
+  const ws = echo({ transports: "poll", log: (state, reason) => turns.push([state, reason]) });
+  await ws.ready;
+  await ws.deliver("x");
+  ws.close();
+  await event(ws, "close");
+  assert.deepEqual(turns.map(([state]) => state), ["connecting", "open", "transport", "closed"]);
+  assert.equal(turns[2][1], "poll");
+  const { debug } = console;
+  const heard = [];
+  console.debug = (...words) => heard.push(words);
+  const told = echo({ debug: true });
+  told.close();
+  await event(told, "close");
+  console.debug = debug;
+  assert.deepEqual(heard.map(([state]) => state), ["connecting", "closed"]);
+});
+
+test("three sessions lost within a minute: the next one waits", async () => {
+  const between = await portal("/echo");
+  const pauses = [];
+  const { setTimeout: later } = globalThis;
+  globalThis.setTimeout = (work, ms, ...more) => {
+    pauses.push(ms);
+    return later(work, ms == 20_000 && pauses.includes("third") ? 10 : ms, ...more);
+  };
+  try {
+    const ws = new HybridWS(between.url, { transports: "poll", onlost: "reopen" });
+    await ws.ready;
+    for (const lost of ["first", "second", "third"]) {
+      pauses.push(lost);
+      between.state.mode = "gone";
+      const reset = new Promise((resolve) => ws.addEventListener("state", ({ state }) => state == "reset" && resolve()));
+      ws.send(lost);
+      await reset;
+      between.state.mode = "pass";
+      await ws.deliver("anew");
+    }
+    assert.deepEqual(pauses.filter((ms) => ms == 20_000 || typeof ms == "string"), ["first", "second", "third", 20_000]);
+    ws.close();
+    await event(ws, "close");
+  } finally {
+    globalThis.setTimeout = later;
+    between.stop();
+  }
+});
+
+test("a Blob that cannot be read ends the connection, as a WebSocket's does", async () => {
+  class Lost extends Blob {
+    arrayBuffer() {
+      return Promise.reject(new DOMException("the file has gone", "NotReadableError"));
+    }
+  }
+  const ws = echo({ transports: "poll" });
+  await ws.ready;
+  ws.send(new Lost(["abc"]));
+  const { code, wasClean } = await event(ws, "close");
+  assert.deepEqual([code, wasClean], [1006, false]);
 });
 
 test("SockJS's constructor and events", async () => {

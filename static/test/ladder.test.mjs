@@ -2,66 +2,62 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Backoff } from "../src/backoff.js";
-import { json } from "../src/json.js";
-import { Ladder, Rung } from "../src/ladder.js";
-import { DEFAULTS, Pilot } from "../src/pilot.js";
+import { backoff } from "../src/backoff.js";
+import { died, failed, forget, makeRung } from "../src/ladder.js";
+import { DEFAULTS, TRANSPORTS, makePilot } from "../src/pilot.js";
 
 const HALF = 0.5; // the chance at which jitter adds nothing
 
 test("a transport that could not be used is tried every 10 s, then every 30 s, then every 5 min", () => {
-  const rung = new Rung();
+  const rung = makeRung("websocket");
   const tries = [];
-  for (let now = 0; now < 2_000_000; ) {
-    rung.failed(now, HALF);
-    tries.push(rung.dueAt() - now);
-    now = rung.dueAt();
+  for (let now = 1; now < 2_000_000; ) {
+    failed(rung, now, HALF);
+    tries.push(rung._nextTry - now);
+    now = rung._nextTry;
   }
   assert.deepEqual([...new Set(tries)], [10_000, 30_000, 300_000]);
   assert.equal(tries.filter((wait) => wait == 10_000).length, 12);
 });
 
 test("two deaths before trust within 60 s put it in quarantine, doubling to 30 min", () => {
-  const rung = new Rung();
+  const rung = makeRung("websocket");
   let now = 0;
   const waits = [];
   for (let round = 0; round < 7; round++) {
-    rung.died(now, 100, false, 0);
-    assert.equal(rung.dueAt(), now, "the first is pardoned");
-    rung.died(now + 1000, 100, false, 0);
-    waits.push((rung.dueAt() - now - 1000) / 1000);
-    now = rung.dueAt();
+    died(rung, now, 100, 0);
+    assert.equal(rung._nextTry, now, "the first is pardoned");
+    died(rung, now + 1000, 100, 0);
+    waits.push((rung._nextTry - now - 1000) / 1000);
+    now = rung._nextTry;
   }
   assert.deepEqual(waits, [60, 120, 240, 480, 960, 1800, 1800]);
 });
 
-test("three deaths at any age within 5 min do so too, and explained ones never", () => {
-  const rung = new Rung();
-  for (const now of [0, 100_000]) rung.died(now, 50_000, false, 0);
-  assert.equal(rung.dueAt(), 100_000);
-  for (const now of [110_000, 120_000, 130_000]) rung.died(now, 10, true, 0);
-  assert.equal(rung.dueAt(), 130_000);
-  rung.died(200_000, 50_000, false, 0);
-  assert.equal(rung.dueAt(), 260_000);
-});
-
-test("another network clears all of it; the last resort is always there", () => {
-  const ladder = new Ladder(["websocket", "poll"]);
-  ladder.rungs.websocket.failed(0, HALF);
-  ladder.rungs.poll.failed(0, HALF);
-  assert.equal(ladder.dueAt("websocket"), 10_000);
-  assert.equal(ladder.dueAt("poll"), 0);
-  ladder.networkChanged();
-  assert.equal(ladder.dueAt("websocket"), 0);
+test("three deaths at any age within 5 min do so too; another network clears all of it", () => {
+  const rung = makeRung("websocket");
+  for (const now of [1, 100_000]) died(rung, now, 50_000, 0);
+  assert.equal(rung._nextTry, 100_000);
+  died(rung, 200_000, 50_000, 0);
+  assert.equal(rung._nextTry, 260_000);
+  forget(rung);
+  assert.equal(rung._nextTry, 0);
+  for (const now of [500_000, 900_000, 1_300_000]) died(rung, now, 50_000, 0);
+  assert.equal(rung._nextTry, 1_300_000);
 });
 
 test("waits have full jitter: at once, then up to 0.5 s, doubling to 20 s", () => {
-  const backoff = new Backoff();
-  const waits = Array.from({ length: 9 }, () => backoff.failed(1));
+  const waits = Array.from({ length: 9 }, (_, failures) => backoff(failures, 1));
   assert.deepEqual(waits, [0, 500, 1000, 2000, 4000, 8000, 16_000, 20_000, 20_000]);
-  backoff.succeeded();
-  assert.equal(backoff.failed(1), 0);
 });
+
+/** The world whose clock all use; what runs beside a test waits for no clock of ours. */
+let present = null;
+const real = { setTimeout, clearTimeout };
+globalThis.setTimeout = (work, ms = 0, ...more) => (present ? present.later(work, ms) : real.setTimeout(work, ms, ...more));
+globalThis.clearTimeout = (timer) => (present ? present.timers.delete(timer) : real.clearTimeout(timer));
+const wall = performance.now.bind(performance);
+performance.now = () => (present ? present.now : wall());
 
 /** A world with a clock that waits for nothing, and transports that do what they are told. */
 class World {
@@ -72,49 +68,34 @@ class World {
   next = 1;
 
   constructor(order = ["websocket", "stream", "poll"]) {
-    const carrier = (name) => (pilot) => {
-      const one = {
-        name,
-        lane: pilot.link.lane(),
-        started: this.now,
-        proved: 0,
-        retired: false,
-        heard: this.now,
-        touched: this.now,
-        sending: null,
-        woken: 0,
-        limit: () => (one.proved ? Infinity : one.started + 5000),
-        fail: (fault, code) => pilot.ended(one, fault, code),
-        stop() {
-          one.retired = one.stopped = true;
-        },
-        retire() {
-          one.retired = true;
-        },
-        beat() {
-          one.beats = true;
-        },
-        wake() {
-          one.woken++;
-        },
-      };
-      this.started.push(one);
-      return one;
-    };
-    const env = {
-      now: () => this.now,
-      later: (work, ms) => {
-        this.timers.set(this.next, [this.now + ms, work]);
-        return this.next++;
-      },
-      cancel: (timer) => this.timers.delete(timer),
-      WebSocket: Object,
-      carriers: Object.fromEntries(["websocket", "stream", "poll"].map((name) => [name, carrier(name)])),
-    };
-    const hooks = { hand() {}, moved() {}, tell: (state) => this.told.push(state), lost() {}, over() {} };
+    present = this;
+    for (const name of Object.keys(TRANSPORTS)) TRANSPORTS[name] = (pilot, one) => this.start(name, pilot, one);
+    const client = { _hand() {}, _tell: (state) => this.told.push(state), _lost() {}, _end: (code) => this.told.push(code) };
     const address = `http://world-${World.count++}`; // what worked is remembered by address
-    this.pilot = new Pilot(address, order, json, env, hooks, { attempts: [], roundTrip: 10 });
-    this.pilot.begin({ ...DEFAULTS, sid: "s", key: "k" }, []);
+    this.pilot = makePilot(client, address, order, { WebSocket: Object }, { attempts: [], roundTrip: 10 });
+    this.pilot._begin({ ...DEFAULTS, sid: "s", key: "k", heartbeat: 20, poll_timeout: 25, resume: 120 }, []);
+  }
+
+  /** Be the transport that a pilot starts. */
+  start(name, pilot, one) {
+    Object.assign(one, {
+      name,
+      woken: 0,
+      _limit: () => (one._proved ? (one.askedBy ?? Infinity) : one._started + 5000),
+      _stop: (fault, code) => {
+        one.stopped = true;
+        pilot._ended(one, fault, code);
+      },
+      _wake: () => one.woken++,
+    });
+    if (name == "websocket") one._beat = () => (one.beats = true);
+    one.brings = (...packets) => pilot._take(one, packets.map((packet) => JSON.stringify(packet)).join("\n"));
+    this.started.push(one);
+  }
+
+  later(work, ms) {
+    this.timers.set(this.next, [this.now + ms, work]);
+    return this.next++;
   }
 
   static count = 0;
@@ -133,26 +114,34 @@ class World {
     this.now = end;
   }
 
+  end() {
+    this.pilot._stop();
+    present = null;
+  }
+
   take() {
     return this.started.splice(0).map((one) => one.name);
   }
 }
+
+const lives = (one) => one._rung._one == one;
+const carries = (one) => lives(one) && one._proved > 0;
 
 test("at the open WebSocket and stream are tried at once; the stream goes on until the WebSocket has answered", async () => {
   const world = new World();
   await world.pass(0);
   const [ws, stream] = world.started;
   assert.deepEqual(world.take(), ["websocket", "stream"]);
-  world.pilot.carried(stream);
+  stream.brings(["a", 0]);
   await world.pass(300);
-  assert.equal(world.pilot.carrier, stream);
-  assert.ok(!stream.retired);
-  world.pilot.carried(ws);
-  assert.ok(stream.retired && !stream.stopped);
-  assert.equal(world.pilot.carrier, ws);
+  assert.ok(carries(stream));
+  assert.ok(lives(stream));
+  ws.brings(["a", 0]);
+  assert.ok(!lives(stream) && !stream.stopped, "its last words are heard");
+  assert.ok(carries(ws));
   await world.pass(60_000);
   assert.deepEqual(world.take(), []);
-  world.pilot.stop();
+  world.end();
 });
 
 test("a stream that shows nothing gives way to polls at once, and is tried again", async () => {
@@ -165,28 +154,28 @@ test("a stream that shows nothing gives way to polls at once, and is tried again
     ["poll"],
   );
   const [poll] = world.started.splice(0);
-  world.pilot.carried(poll);
+  poll.brings(["a", 0]);
   await world.pass(11_000);
   assert.deepEqual(world.take(), ["stream"]);
-  assert.ok(poll.retired);
-  world.pilot.stop();
+  assert.ok(!lives(poll));
+  world.end();
 });
 
 test("when the transport dies the next is there at once, and the application hears of it once", async () => {
   const world = new World();
   await world.pass(0);
   const [ws] = world.started;
-  world.pilot.carried(ws);
+  ws.brings(["a", 0]);
   world.take();
   await world.pass(30_000);
-  ws.fail("cut", 1006);
+  ws._stop("cut", 1006);
   await world.pass(0);
   const [again] = world.started;
   assert.deepEqual(world.take(), ["websocket", "stream"]);
   assert.equal(world.told.filter((state) => state == "interrupted").length, 1);
-  world.pilot.carried(again);
+  again.brings(["a", 0]);
   assert.ok(world.told.includes("resumed"));
-  world.pilot.stop();
+  world.end();
 });
 
 test("a WebSocket that keeps dying early is left alone, and HTTP carries on", async () => {
@@ -195,37 +184,37 @@ test("a WebSocket that keeps dying early is left alone, and HTTP carries on", as
   for (let death = 0; death < 2; death++) {
     const ws = world.started.find((one) => one.name == "websocket");
     world.take();
-    world.pilot.carried(ws);
+    ws.brings(["a", 0]);
     await world.pass(300);
-    ws.fail("cut", 1006);
+    ws._stop("cut", 1006);
     await world.pass(0);
   }
   const stream = world.started.find((one) => one.name == "stream");
   assert.deepEqual(world.take(), ["stream"]);
-  world.pilot.carried(stream);
+  stream.brings(["a", 0]);
   await world.pass(59_000);
   assert.deepEqual(world.take(), []);
-  world.pilot.wake(); // online: another network
+  world.pilot._wake(); // online: another network
   await world.pass(0);
   assert.ok(world.take().includes("websocket"));
-  world.pilot.stop();
+  world.end();
 });
 
 test("an ack that is late is asked for, and silence then drops the WebSocket", async () => {
   const world = new World();
   await world.pass(0);
   const [ws] = world.started;
-  world.pilot.carried(ws);
-  world.pilot.link.send(["m", "hello"]);
-  world.pilot.kick();
+  ws.brings(["a", 0]);
+  world.pilot._link._send(["m", "hello"]);
+  world.pilot._kick();
   await world.pass(900);
   assert.ok(!ws.beats);
   await world.pass(200);
   assert.ok(ws.beats);
-  assert.equal(world.pilot.carrier, ws);
+  assert.ok(carries(ws));
   await world.pass(1100);
-  assert.notEqual(world.pilot.carrier, ws);
-  world.pilot.stop();
+  assert.ok(!carries(ws));
+  world.end();
 });
 
 test("two connections that died of silence teach how long it may last", async () => {
@@ -234,47 +223,64 @@ test("two connections that died of silence teach how long it may last", async ()
     await world.pass(0);
     const [poll] = world.started;
     world.take();
-    world.pilot.carried(poll);
-    poll.touched = world.now;
+    poll.brings(["a", 0]);
     await world.pass(10_000);
-    poll.fail("cut");
+    poll._stop("cut");
   }
-  assert.deepEqual(world.pilot.wishes(), { hold: 6, heartbeat: 6 });
-  world.pilot.stop();
+  assert.equal(world.pilot._wish(), 6);
+  world.end();
 });
 
 test("a hidden tab gives its connection back, and asks now and then", async () => {
   const world = new World(["poll"]);
   await world.pass(0);
   const [poll] = world.started.splice(0);
-  world.pilot.carried(poll);
-  world.pilot.hiddenAt = world.now;
-  world.pilot.kick();
+  poll.brings(["a", 0]);
+  world.pilot._hiddenAt = world.now;
+  world.pilot._kick();
   await world.pass(30_001);
   assert.ok(poll.stopped);
   for (let minute = 0; minute < 3; minute++) {
     assert.equal(world.started.length, 1, "one poll in half of `resume`");
     const [nap] = world.started.splice(0);
-    world.pilot.carried(nap);
+    nap.brings(["a", 0]);
     await world.pass(0);
     assert.ok(nap.stopped);
     await world.pass(60_001);
   }
-  world.pilot.stop();
+  world.end();
 });
 
 test("after sleep a late timer gives what has come a second before anything is dropped", async () => {
   const world = new World(["websocket", "poll"]);
   await world.pass(0);
   const ws = world.started.find((one) => one.name == "websocket");
-  ws.limit = () => ws.heard + 30_000;
-  world.pilot.carried(ws);
+  ws._limit = () => ws._heard + 30_000;
+  ws.brings(["a", 0]);
   await world.pass(0);
   world.now += 3_600_000; // the lid was closed
   await world.pass(500);
-  assert.equal(world.pilot.carrier, ws);
-  ws.heard = world.now; // its news is read
+  assert.ok(carries(ws));
+  ws.brings(["h"]); // its news is read
   await world.pass(5000);
-  assert.equal(world.pilot.carrier, ws);
-  world.pilot.stop();
+  assert.ok(carries(ws));
+  world.end();
+});
+
+test("a WebSocket that is refused again and again is asked less and less often", async () => {
+  const world = new World(["websocket"]);
+  await world.pass(0);
+  for (let refusal = 0; refusal < 3; refusal++) {
+    const [ws] = world.started.splice(0);
+    try {
+      ws.brings(["x", 4429, "too many", { retry: 7 }]);
+    } catch (fault) {
+      ws._stop(fault);
+    }
+    await world.pass(6000);
+    assert.deepEqual(world.take(), []);
+    await world.pass(2000);
+    assert.equal(world.started.length, 1);
+  }
+  world.end();
 });

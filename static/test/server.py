@@ -11,6 +11,8 @@ from aiohttp import web
 
 from hybridws import RequestFailed
 from hybridws.aiohttp import mount
+from hybridws.errors import NotAuthenticated
+from hybridws.options import Admission
 
 if TYPE_CHECKING:
     from hybridws import Session
@@ -32,6 +34,13 @@ async def echo(session: Session) -> None:
             await session.send(str(await session.ask("what?")))
         else:
             await session.send(message)
+
+
+async def welcome(_: object, auth: object) -> Admission:
+    """Let in whoever has a ticket; it is good for a second."""
+    if not str(auth).startswith("ticket"):
+        raise NotAuthenticated("no ticket")
+    return Admission(user="guest", expires=1)
 
 
 async def graphql(session: Session) -> None:
@@ -123,6 +132,8 @@ async def main() -> None:
         ("/yjs/doc", relay),
     ):
         mount(app, prefix, handler, origins="*")
+    mount(app, "/spoken", echo, origins="*", subprotocols=["chat.v2", "chat.v1"])
+    mount(app, "/guarded", echo, origins="*", authenticate=welcome)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

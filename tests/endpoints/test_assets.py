@@ -15,6 +15,7 @@ from hybridws.endpoints.assets import versioned
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from hybridws import Session
 
@@ -71,6 +72,32 @@ async def test_a_script_is_sent_compressed(prefix: str) -> None:
         async with http.get(f"{prefix}/hybridws.js", headers={"Accept-Encoding": "identity"}) as answer:
             assert "Content-Encoding" not in answer.headers
             assert await answer.read() == whole
+
+
+async def test_a_script_packed_with_the_wheel(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies packed beside a script is sent as it is: Brotli where it is accepted, else gzip, each with an ETag."""
+    for ending in ("", ".br", ".gz"):
+        (tmp_path / f"hybridws.js{ending}").write_bytes(f"script{ending}".encode())
+    monkeypatch.setattr(assets, "find", lambda name: tmp_path / name.rpartition("/")[2])
+    app = web.Application()
+    mount(app, "/chat", silent)
+    url = f"{await serve(app)}/chat/hybridws.js"
+    tags = set()
+    for accepted, body, coding in (
+        ("gzip, deflate, br", b"script.br", "br"),
+        ("gzip;q=1.0, br;q=0", b"script.gz", "gzip"),
+        ("x-gzip", b"script", None),
+        ("br;q=0.5,gzip;q=0", b"script.br", "br"),
+    ):
+        async with (
+            aiohttp.ClientSession(auto_decompress=False) as http,
+            http.get(url, headers={"Accept-Encoding": accepted}) as answer,
+        ):
+            assert await answer.read() == body
+            assert answer.headers.get("Content-Encoding") == coding
+            assert "Accept-Encoding" in answer.headers["Vary"]
+            tags.add(answer.headers["ETag"])
+    assert len(tags) == 3
 
 
 @pytest.mark.parametrize("name", ["hybridws.css", "hybridws-000000000000.js", "../options.py", "hybridws.js/x"])

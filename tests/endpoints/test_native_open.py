@@ -55,6 +55,32 @@ async def test_answer(place: Mounting, dial: Dial, codec: str) -> None:
     }
 
 
+async def test_subprotocols(place: Mounting, dial: Dial) -> None:
+    """The mount's first subprotocol that is asked for is told as `protocol`, also to a hello that is repeated."""
+    spoken: list[str | None] = []
+
+    async def tell(session: Session) -> None:
+        spoken.append(session.subprotocol)
+        await echo(session)
+
+    talk = dial(await place(tell, subprotocols=["chat.v2", "chat.v1"]))
+    for _ in range(2):
+        answer = await talk.hello(protocols=["chat.v1", "chat.v2"], nonce="n" * 32)
+        assert json.loads(answer.body.partition(b"\n")[0])[1]["protocol"] == "chat.v2"
+    answer = await talk.hello()
+    assert "protocol" not in json.loads(answer.body.partition(b"\n")[0])[1]
+    assert spoken == ["chat.v2", None]
+    for wrong in (["chat.v3"], "chat.v1", [1]):
+        assert (await talk.hello(protocols=wrong)).status == 400
+
+
+async def test_a_mount_without_subprotocols_refuses_none(place: Mounting, dial: Dial) -> None:
+    """Where the application names no subprotocols, whoever asks for some is let in and told of none."""
+    answer = await dial(await place(echo)).hello(protocols=["graphql-transport-ws"])
+    assert answer.status == 200
+    assert "protocol" not in json.loads(answer.body.partition(b"\n")[0])[1]
+
+
 async def test_transports_offered(place: Mounting, dial: Dial) -> None:
     """`transports` is the ladder that is left when the mount forbids some, and a forbidden one is not there (404)."""
     talk = dial(await place(echo, transports=["poll", "stream"]))

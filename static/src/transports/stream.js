@@ -1,46 +1,32 @@
 // The stream: an answer that does not end, and POSTs beside it. One request up for each thing said, none down.
 
-import { believe, request } from "../courier.js";
-import { Lane } from "../link.js";
-import { Http } from "./http.js";
+import { http } from "./http.js";
 
-const GRACE = 10_000; // ms after which a heartbeat that is overdue means that the connection is dead (protocol §7)
-
-/** @param {import("../pilot.js").Pilot} pilot */
-export function stream(pilot) {
-  const { link, env } = pilot;
+/** @param {import("../pilot.js").Pilot} pilot @param {import("../pilot.js").Carrier} carrier */
+export function stream(pilot, carrier) {
+  const link = pilot._link;
   let quiet = true; // this stream has shown nothing yet
 
-  /** Read stream after stream: the server ends each after some time or megabytes. @param {Http} http */
-  const run = async (http) => {
-    while (!http.over) {
+  http(pilot, carrier, async (_post, lives, abort) => {
+    // Read stream after stream: the server ends each after some time or megabytes.
+    while (lives()) {
       quiet = true;
-      http.started = http.touched = env.now();
-      const response = await request(pilot, pilot.sid + "/stream", http.attach(++pilot.n), http.abort, true);
-      if (response.status != 200) {
-        believe(response.status, new Uint8Array(await response.arrayBuffer()), link.codec, link.options);
-      }
-      if (!response.body) throw Error("no streams here");
-      const read = link.codec.reader(2 * link.options.max_batch);
-      const lane = new Lane();
-      const body = response.body.getReader();
-      for (;;) {
-        const { done, value } = await body.read();
-        if (done) break;
-        http.heard = http.touched = env.now();
-        for (const data of read(value)) {
+      carrier._started = carrier._touched = pilot._now();
+      carrier._expects = undefined;
+      const response = await pilot._request(pilot._session.sid + "/stream", pilot._attach(carrier), abort, true);
+      if (response.status != 200) pilot._take(carrier, new Uint8Array(await response.arrayBuffer()), response.status);
+      const read = link._codec.reader(2 * link._limits.max_batch);
+      const body = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
+      for (let chunk; !(chunk = await body.read()).done; ) {
+        carrier._heard = carrier._touched = pilot._now();
+        for (const data of read(chunk.value)) {
           quiet = false;
-          const batch = link.codec.loads(data, link.options);
-          pilot.carried(http);
-          pilot.take(http, lane, batch);
+          pilot._take(carrier, data);
         }
       }
-      if (quiet) throw Error("the stream ended without a word");
+      if (quiet) throw Error("empty stream");
     }
-  };
-  const http = new Http(pilot, "stream", run);
-  const behind = http.limit.bind(http);
-  http.limit = () => Math.min(behind(), quiet ? http.started + pilot.firstBytes() : http.heard + pilot.heartbeat() + GRACE);
-  return http;
+  });
+  const behind = carrier._limit;
+  carrier._limit = () => Math.min(behind(), quiet ? carrier._started + pilot._firstBytes() : pilot._deadAt(carrier));
 }
-

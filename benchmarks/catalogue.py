@@ -1,0 +1,108 @@
+"""What is measured: a table of servers and a table of workloads."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+Kind = Literal["ws", "poll", "stream", "mixed"]
+Mode = Literal["echo", "fanout", "idle", "opens"]
+
+SHARE: Final = 0.8
+"""Of the sessions of a mixed workload these are WebSockets, and the others poll."""
+
+
+class Peer(NamedTuple):
+    """One server and the wires by which it is spoken to: for each kind of transport a dialect and a path."""
+
+    name: str
+    title: str
+    runtime: Literal["own", "venv", "tornado", "node"]
+    file: str
+    wires: dict[str, tuple[str, str]]
+
+
+_NATIVE: Final = {"ws": ("native-ws", "/echo"), "poll": ("native-poll", "/echo"), "stream": ("native-stream", "/echo")}
+_SOCKJS: Final = {"ws": ("sockjs-ws", "/echo"), "poll": ("xhr", "/echo"), "stream": ("xhr-streaming", "/echo")}
+_ENGINE: Final = {"ws": ("eio-ws", "/socket.io/"), "poll": ("eio-poll", "/socket.io/")}
+_PLAIN: Final = {"ws": ("raw", "/")}
+
+PEERS: Final = (
+    Peer("run", "**hybridws**, own runner", "own", "ours_run.py", _NATIVE),
+    Peer("run-sockjs", "**hybridws**, own runner, SockJS dialect", "own", "ours_run.py", _SOCKJS),
+    Peer("ours", "**hybridws**, mounted", "own", "ours.py", _NATIVE),
+    Peer("ours-sockjs", "**hybridws**, mounted, SockJS dialect", "own", "ours.py", _SOCKJS),
+    Peer("uwebsockets", "uWebSockets (socketify)", "venv", "uwebsockets.py", _PLAIN),
+    Peer("ws", "ws (Node)", "node", "ws.mjs", _PLAIN),
+    Peer("aiohttp", "aiohttp, plain", "venv", "aiohttp_plain.py", _PLAIN),
+    Peer("websockets", "websockets", "venv", "websockets_plain.py", _PLAIN),
+    Peer("sockjs-node", "sockjs-node", "node", "sockjs-node.mjs", _SOCKJS),
+    Peer("socketio", "Socket.IO (Node)", "node", "socketio.mjs", _ENGINE),
+    Peer("aiolibs-sockjs", "aio-libs/sockjs", "venv", "aiolibs_sockjs.py", _SOCKJS),
+    Peer("sockjs-tornado", "sockjs-tornado", "tornado", "sockjs_tornado.py", _SOCKJS),
+    Peer("python-socketio", "python-socketio", "venv", "python_socketio.py", _ENGINE),
+)
+"""In the order of the tables. The first that is measured is what the others are compared with."""
+
+
+class Workload(NamedTuple):
+    """One kind of load."""
+
+    name: str
+    title: str
+    kind: Kind
+    mode: Mode
+    sessions: int
+    outstanding: int = 1
+    size: int = 64
+
+
+WORKLOADS: Final = (
+    Workload("ws-echo-1", "WebSocket echo, 200 sessions, one message under way each", "ws", "echo", 200),
+    Workload("ws-echo-16", "WebSocket echo, 200 sessions, 16 under way each", "ws", "echo", 200, 16),
+    Workload("fanout-1000", "Fan-out to 1,000, one publish under way", "ws", "fanout", 1000, 1, 100),
+    Workload("fanout-5000", "Fan-out to 5,000, four publishes under way", "ws", "fanout", 5000, 4, 100),
+    Workload("poll-echo", "Long-poll echo, 200 sessions", "poll", "echo", 200),
+    Workload("stream-echo", "Streaming echo, 200 sessions", "stream", "echo", 200),
+    Workload("mixed", "Mixed echo, 160 WebSockets and 40 polling sessions", "mixed", "echo", 200),
+    Workload("large", "WebSocket echo of 64 KiB, 20 sessions", "ws", "echo", 20, 1, 65536),
+    Workload("opens", "WebSocket sessions opened and closed, 32 at a time", "ws", "opens", 32),
+    Workload("grow-100", "WebSocket echo, 100 sessions", "ws", "echo", 100),
+    Workload("grow-1000", "WebSocket echo, 1,000 sessions", "ws", "echo", 1000),
+    Workload("grow-10000", "WebSocket echo, 10,000 sessions", "ws", "echo", 10_000),
+    Workload("idle-ws", "10,000 idle WebSockets", "ws", "idle", 10_000),
+    Workload("idle-poll", "10,000 parked polls", "poll", "idle", 10_000),
+)
+
+
+class Target(NamedTuple):
+    """What hybridws is to reach: for the same work a peer is to need at least `factor` times the server CPU."""
+
+    workload: str
+    ours: tuple[str, ...]
+    peer: str
+    factor: float
+
+
+_BOTH: Final = ("run", "run-sockjs")
+
+TARGETS: Final = (
+    Target("ws-echo-1", _BOTH, "ws", 1.2),
+    Target("ws-echo-1", _BOTH, "sockjs-node", 2.5),
+    Target("ws-echo-1", _BOTH, "socketio", 2.5),
+    Target("ws-echo-1", _BOTH, "python-socketio", 10),
+    Target("ws-echo-16", _BOTH, "ws", 1.2),
+    Target("ws-echo-16", _BOTH, "sockjs-node", 3),
+    Target("fanout-1000", _BOTH, "ws", 1.1),
+    Target("fanout-1000", _BOTH, "socketio", 1.7),
+    Target("fanout-5000", _BOTH, "ws", 3),
+    Target("fanout-5000", _BOTH, "sockjs-node", 4),
+    Target("fanout-5000", _BOTH, "socketio", 4),
+    Target("fanout-5000", _BOTH, "python-socketio", 25),
+    Target("poll-echo", _BOTH, "sockjs-node", 2.5),
+    Target("poll-echo", _BOTH, "socketio", 2),
+    Target("poll-echo", _BOTH, "python-socketio", 6),
+    Target("poll-echo", ("ours-sockjs",), "aiolibs-sockjs", 1.3),
+    Target("poll-echo", ("ours",), "sockjs-node", 1),
+    Target("stream-echo", _BOTH, "sockjs-node", 2),
+    Target("opens", _BOTH, "ws", 2),
+)
