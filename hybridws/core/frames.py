@@ -104,7 +104,7 @@ class FrameReader:
             self._buffer += data[at:]
         return found
 
-    def _next(self, source: bytes | bytearray, at: int, found: list[tuple[int, str | bytes]]) -> int:
+    def _next(self, source: bytes | bytearray, at: int, found: list[tuple[int, str | bytes]]) -> int:  # noqa: PLR0911
         """Read the frame that begins at `at`; return where it ends, or `at` if it is not complete."""
         there = len(source) - at
         if there < _SHORTEST:
@@ -135,7 +135,7 @@ class FrameReader:
         self._take(first, payload, found)
         return end
 
-    def _flaw(self, first: int, second: int, size: int) -> str:
+    def _flaw(self, first: int, second: int, size: int) -> str:  # noqa: PLR0911 - one for each rule
         """Tell what is wrong with the first two bytes of a frame; empty if nothing is."""
         opcode = first & 0x0F
         if first & _RESERVED:
