@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("hybridws")
 
-SLOT: Final = 0.01
+SLOT: Final = 0.002
 """Seconds: what is due within the same slot shares one timer, and is done at most so much late."""
 
 
@@ -43,7 +43,7 @@ class Agenda:
     def later(self, delay: float, call: Callable[[], None]) -> int:
         """Have this called `delay` seconds from now, if nobody takes it back; return what `drop` needs.
 
-        All that is due within the same hundredth of a second shares a timer.
+        All that is due within the same slot shares a timer.
         """
         loop = asyncio.get_running_loop()
         slot = int((loop.time() + delay) / SLOT) + 1

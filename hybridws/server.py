@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from hybridws import hub
 from hybridws.agenda import Agenda
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from hybridws.exchange import Request
     from hybridws.options import Admission, Options
     from hybridws.session import Closed
+    from hybridws.transports.websocket import Carrier
 
 log = logging.getLogger("hybridws")
 
@@ -62,6 +64,13 @@ class Stop(NamedTuple):
     """When all must be over."""
     grace: float
     """Seconds at its end that are kept for handlers that are cancelled."""
+
+
+class Newcomer(Protocol):
+    """A connection that is nobody's yet."""
+
+    def turn_away(self) -> None:
+        """End it: the server is about to stop."""
 
 
 class Sessions(Collection[Session]):
@@ -104,6 +113,9 @@ class Server:
         self.agenda: Final = Agenda()
         self.tasks: Final[set[asyncio.Task[None]]] = set()
         """Requests that wait for something."""
+        self.newcomers: Final[set[Newcomer]] = set()
+        """WebSockets that have not said yet what they are for."""
+        self._carriers: Final[set[Carrier]] = set()
         self._turnstile: Final = Turnstile(options)
         self._fresh: Final[dict[str, str]] = {}  # sessions that nobody has attached to, with their addresses
         self._graves: Final[dict[str, tuple[Closed, float]]] = {}  # how sessions ended, and until when it is remembered
@@ -203,6 +215,11 @@ class Server:
         """Note that a transport has attached: the session is somebody's."""
         if address := self._fresh.pop(session.id, None):
             self._turnstile.discount(address)
+
+    def carry(self, carrier: Carrier) -> None:
+        """Know of a WebSocket until it has ended, so that a stop can wait for its closing handshake."""
+        self._carriers.add(carrier)
+        carrier.at_end = partial(self._carriers.discard, carrier)
 
     def find(self, name: str) -> Session | None:
         """Return the session of this name, which may have ended, as long as it is remembered."""
@@ -339,6 +356,8 @@ class Server:
         for session in self._kept:
             if session.link.codec.numbered:
                 session.give_up("the server has stopped")
+        for carrier in tuple(self._carriers):
+            carrier.abort()
         for timer in (self._timer, self._attend_timer):
             if timer:
                 timer.cancel()
@@ -376,7 +395,7 @@ class Server:
     async def _wait_for_clients(self, until: float, expected: Callable[[Session], object]) -> None:
         """Wait while there are clients who do not know of the end, and are expected to take it."""
         loop = asyncio.get_running_loop()
-        while loop.time() < until and any(map(expected, self._kept)):  # noqa: ASYNC110 - no event tells
+        while loop.time() < until and (self._carriers or any(map(expected, self._kept))):  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(LOOK)
 
 

@@ -156,7 +156,12 @@ async def _all(args: argparse.Namespace) -> list[Measured]:
 
 async def _measure(args: argparse.Namespace, transport: str) -> Measured:
     """Open all sessions over one transport, let them echo for the time, and close them."""
-    options = {**reach.options(args), "codec": args.codec, "open_timeout": args.timeout, "transports": [transport]}
+    options: dict[str, Any] = {
+        **reach.options(args),
+        "codec": args.codec,
+        "open_timeout": args.timeout,
+        "transports": [transport],
+    }
     gate = asyncio.Semaphore(TOGETHER)
     begun = time.perf_counter()
     async with AsyncExitStack() as stack:

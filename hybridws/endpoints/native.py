@@ -14,7 +14,7 @@ from hybridws.core.codec import JSON, MSGPACK, TEXT, Batch, Codec
 from hybridws.core.link import State
 from hybridws.core.packets import Ack, Attach, Auth, Heartbeat, Hello, Open, Position, Refuse
 from hybridws.endpoints.routes import NO_SNIFFING, Missing, Route, Visit, at
-from hybridws.errors import Forbidden, Malformed, NoSession, Refused, TooLarge, TooSlow
+from hybridws.errors import Draining, Forbidden, Malformed, NoSession, Refused, TooLarge, TooSlow
 from hybridws.gate import Risk, is_foreign, route_of
 from hybridws.transports.downlinks import EVENTS, STREAMS, Downlink, Manner, Pump, Response
 from hybridws.transports.websocket import KINDS, Carrier
@@ -472,14 +472,23 @@ class Newcomer:
 
     def begin(self) -> None:
         """Wait for the first frame, for `first_frame` seconds."""
+        self._visit.server.newcomers.add(self)
         self._slot = self._visit.server.agenda.later(self._visit.server.options.first_frame, self._expire)
         self._socket.resume()
 
     def _expire(self) -> None:
         self._refuse(TooSlow(f"no first frame within {self._visit.server.options.first_frame:g} s"))
 
-    def left(self, _code: int, _reason: str) -> None:
-        """Do nothing: it has left before it was anybody."""
+    def left(self, code: int, reason: str) -> None:  # noqa: ARG002 - the listener's
+        """Forget it: it has left before it was anybody."""
+        self._settle()
+
+    def turn_away(self) -> None:
+        """End it: the server is about to stop."""
+        self._refuse(Draining("the server is about to stop; try again in a moment"))
+
+    def _settle(self) -> None:
+        self._visit.server.newcomers.discard(self)
         self._visit.server.agenda.drop(self._slot, self._expire)
 
     def room(self) -> None:
@@ -487,8 +496,8 @@ class Newcomer:
 
     def hear(self, data: str | bytes | None) -> None:
         """Take the first frame, and let a carrier go on; what comes after it waits until then."""
-        if data is not None:
-            self._visit.server.agenda.drop(self._slot, self._expire)
+        if data is not None and self in self._visit.server.newcomers:
+            self._settle()
             self._socket.pause()
             begin(self._attach(data), self._visit.server.tasks)
 
@@ -501,6 +510,7 @@ class Newcomer:
             return
         self._visit.server.settle(session)
         carrier = Carrier(self._socket, session, KINDS[session.link.codec.name], trial=True)
+        self._visit.server.carry(carrier)
         carrier.seat.wish = _wish(attach, "heartbeat", options.min_heartbeat, options.heartbeat)
         carrier.begin(batch)
 
@@ -526,6 +536,7 @@ class Newcomer:
         return session, attach, batch[1:]
 
     def _refuse(self, fault: Refused) -> None:
+        self._settle()
         self._socket.send(TEXT, refuse_in_packet(fault)[0])
         self._socket.close(fault.code, codes.shorten(fault.reason), self._visit.server.options.close_timeout)
 

@@ -245,7 +245,9 @@ async def _websocket(visit: Visit) -> None:
     if kind.codec is SOCKJS:
         session.link.send(Open({}))
     visit.server.settle(session)
-    Carrier(socket, session, kind, trial=False).begin()
+    carrier = Carrier(socket, session, kind, trial=False)
+    visit.server.carry(carrier)
+    carrier.begin()
 
 
 # ── the table ─────────────────────────────────────────────────────────────────────────────────────────────────────

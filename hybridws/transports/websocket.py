@@ -78,6 +78,10 @@ class Carrier:
         self._socket.resume()
         self._wait_if_crowded()
 
+    def abort(self) -> None:
+        """Cut the connection at once."""
+        self._socket.abort()
+
     # ── what the socket tells ─────────────────────────────────────────────────────────────────────────────────────
 
     def hear(self, data: str | bytes | None) -> None:
