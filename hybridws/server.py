@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
@@ -20,7 +21,7 @@ from hybridws.limits import Turnstile
 from hybridws.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Hashable, Iterator
+    from collections.abc import Hashable, Iterator
 
     from hybridws.core.codec import Codec
     from hybridws.exchange import Request
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
     from hybridws.transports.websocket import Carrier
 
 log = logging.getLogger("hybridws")
+
+Coroutines = Callable[[Session], Coroutine[Any, Any, object]]
+Functions = Callable[[Session, Any], object]
+Handler = Coroutines | Functions
+"""What an application brings: a coroutine function that is run for each session, or a plain one called with each
+message."""
 
 MAX_TICK: Final = 1.0
 """Seconds between two looks at all sessions: what is due is done at most so much late."""
@@ -66,6 +73,22 @@ class Stop(NamedTuple):
     """Seconds at its end that are kept for handlers that are cancelled."""
 
 
+def _read_handler(handler: Any) -> tuple[Coroutines | None, Functions | None]:  # noqa: ANN401 - whatever was given
+    """Tell whether this is run for a session or called for a message. Raises ValueError for what is neither."""
+    try:
+        inspect.signature(handler).bind(None, None)
+    except TypeError:
+        return handler, None
+    except ValueError:  # a built-in that does not tell its arguments
+        return handler, None
+    if inspect.iscoroutinefunction(handler):
+        raise ValueError(
+            f"{handler!r} takes a session and a message, and is a coroutine function: make it a plain one, which is "
+            "called for each message, or let it take the session alone and iterate over it"
+        )
+    return None, handler
+
+
 class Newcomer(Protocol):
     """A connection that is nobody's yet."""
 
@@ -98,9 +121,12 @@ class Sessions(Collection[Session]):
 class Server:
     """The sessions of one mount and the handler that each of them runs."""
 
-    def __init__(self, handler: Callable[[Session], Coroutine[Any, Any, object]], options: Options) -> None:
-        """Make a server that nobody has connected to; `handler(session)` is started for each session."""
-        self.handler: Final = handler
+    def __init__(self, handler: Handler, options: Options) -> None:
+        """Make a server that nobody has connected to; `handler(session)` is started for each session.
+
+        Or `handler(session, message)`, a plain function, is called for each message. Raises ValueError for neither.
+        """
+        self._runs, self._takes = _read_handler(handler)
         self.options: Final = options
         self.gate: Final = Gate(options)
         self.draining = False
@@ -203,10 +229,13 @@ class Server:
         self._named[name or sid] = session
         self._fresh[sid] = address = self.gate.address(request)
         self._turnstile.count(address)
-        task = asyncio.get_running_loop().create_task(self._run(session), name=f"hybridws handler {sid}")
-        session.handler = task
-        self._handlers.add(task)
-        task.add_done_callback(self._handlers.discard)
+        session.on_message = self._takes
+        if self._runs:
+            run = self._run(session, self._runs)
+            task = asyncio.get_running_loop().create_task(run, name=f"hybridws handler {sid}")
+            session.handler = task
+            self._handlers.add(task)
+            task.add_done_callback(self._handlers.discard)
         if self._timer is None:
             self._plan_tick()
         return session
@@ -279,10 +308,10 @@ class Server:
             self.renew(session, admission)
             session.say(Auth({"expires": admission.expires}))
 
-    async def _run(self, session: Session) -> None:
+    async def _run(self, session: Session, handler: Coroutines) -> None:
         """Run the application's coroutine; whatever it does hurts no other session."""
         try:
-            await self.handler(session)
+            await handler(session)
         except Exception as error:
             if isinstance(error, SessionClosed) and session.closed:
                 return  # it noticed the end by sending: nothing went wrong

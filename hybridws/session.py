@@ -90,6 +90,7 @@ class Session:
         "key",
         "link",
         "on_auth",
+        "on_message",
         "opened_at",
         "request",
         "skipped",
@@ -138,6 +139,8 @@ class Session:
         self.attend = attend
         self.agenda: Final = agenda or Agenda()
         self.on_auth: Callable[[Session, Any], None] | None = None
+        self.on_message: Callable[[Session, Any], object] | None = None
+        """The application's plain function, if it has no coroutine for a session."""
         self.expires_at: float | None = None
         """When the client's credentials expire, in monotonic seconds."""
         self.away = False
@@ -372,6 +375,8 @@ class Session:
 
     def _end(self, closed: Closed) -> bool:
         """End the session for the application; tell whether it had not ended before."""
+        if closed.by != "local" and self.on_message is not None:
+            self._hand_on(all_of_it=True)  # what came before the end
         if self.closed is not None:
             return False
         self.closed = closed
@@ -415,11 +420,7 @@ class Session:
 
     def _hear(self, packet: Packet, size: int) -> None:
         if isinstance(packet, Message):
-            if self.closed is None:
-                self._inbox.append((packet.value, size))
-                self._bell.ring()
-            else:
-                self.link.taken(size)
+            self._take_in(packet.value, size)
             return
         match packet:
             case Heartbeat():
@@ -439,9 +440,40 @@ class Session:
                 if isinstance(packet, Gone):
                     self.lose(codes.GOING_AWAY, "the page has gone")
 
+    def _take_in(self, value: object, size: int) -> None:
+        """Keep a message until the application takes it."""
+        if self.closed is not None:
+            self.link.taken(size)
+            return
+        self._inbox.append((value, size))
+        if self.on_message is None:
+            self._bell.ring()
+        else:
+            self._hand_on()
+
+    def _hand_on(self, *, all_of_it: bool = False) -> None:
+        """Give messages to a plain function as they come; those that it could not answer for lack of room wait."""
+        give = self.on_message
+        while give and self._inbox and not self.closed and (all_of_it or not self.link.full):
+            value, size = self._inbox.popleft()
+            try:
+                give(self, value)
+            except Exception as error:
+                if not (isinstance(error, SessionClosed) and self.closed):
+                    log.exception("the handler of %r failed; its session closes with 1011", self)
+                    self.close_now(codes.HANDLER_FAILED, "the handler failed")
+            self.link.taken(size)
+
+    def _call_waiters(self) -> None:
+        """Let those go on who waited for room, if there is some."""
+        if self._line:
+            self._line.call(self._has_room)
+        if self._inbox and self.on_message is not None:
+            self._hand_on()
+
     def _after_feed(self) -> None:
         """See what the news of a batch changes: room for senders, the end, an ack that is due."""
-        self._line.call(self._has_room)
+        self._call_waiters()
         if self.closed and self.link.state is State.CLOSED:
             self._finish()
             if self.dock.seat:
@@ -474,7 +506,7 @@ class Session:
     def delivered(self, seat: Seat) -> None:
         """Note that the network took what a transport wrote: where nobody acks, that is all one will ever know."""
         self.link.presume(seat.lane)
-        self._line.call(self._has_room)
+        self._call_waiters()
         if self.closed and not self.link.codec.numbered and seat.finished:
             self._finish()
 

@@ -269,8 +269,11 @@ def serve(file: str) -> Handler:
 
 def application() -> web.Application:
     """Make the application: the page at /, the sessions at /chat."""
+
+    async def come_in(session: Session) -> None:
+        await visit(session, chat)
+
     app = web.Application()
-    server = mount(app, "/chat", lambda session: visit(session, chat), legacy=True, payload="json")
-    chat = Chat(server)
+    chat = Chat(mount(app, "/chat", come_in, legacy=True, payload="json"))
     app.add_routes([web.get(path, serve(file)) for path, file in FILES.items()])
     return app

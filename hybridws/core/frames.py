@@ -87,7 +87,13 @@ class FrameReader:
 
     def feed(self, data: bytes) -> list[tuple[int, str | bytes]]:
         """Return the messages and control frames that are complete now, each with its opcode; text as `str`."""
-        found, self._put_back = self._put_back, []
+        found: list[tuple[int, str | bytes]] = []
+        if not self._buffer and self._is_plain(data):
+            payload = bytearray(data[6:])
+            self._mask(data[2:6], payload)
+            self._take(_FIN | TEXT, payload, found)
+            return found
+        found, self._put_back = self._put_back, found
         source: bytes | bytearray = data
         if self._buffer:
             self._buffer += data
@@ -103,6 +109,19 @@ class FrameReader:
         elif at < len(data):
             self._buffer += data[at:]
         return found
+
+    def _is_plain(self, data: bytes) -> bool:
+        """Tell whether this is one short text and nothing else, as most of what comes is."""
+        size = len(data) - 6
+        return (
+            0 <= size < _SHORT
+            and data[0] == _FIN | TEXT
+            and data[1] == _MASKED | size
+            and self._message is None
+            and not self._put_back
+            and size <= self._limit
+            and self.broken is None
+        )
 
     def _next(self, source: bytes | bytearray, at: int, found: list[tuple[int, str | bytes]]) -> int:  # noqa: PLR0911
         """Read the frame that begins at `at`; return where it ends, or `at` if it is not complete."""

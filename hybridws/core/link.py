@@ -17,22 +17,27 @@ from __future__ import annotations
 from collections import deque
 from enum import IntEnum
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
+from hybridws.core.codec import Frame
 from hybridws.core.outbox import OVERHEAD, Outbox
 from hybridws.core.packets import NUMBERED, Ack, Close, Message, Packet, Position, Skipped
-from hybridws.core.values import is_safe
+from hybridws.core.values import SAFE_INTEGER, is_safe
 from hybridws.errors import Malformed
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
-    from hybridws.core.codec import Batch, Codec, Frame
+    from hybridws.core.codec import Batch, Codec
     from hybridws.options import Options
 
 
 ACK_EVERY: Final = 32
 """Packets after which an ack goes alone: often enough to keep a sender's buffer from filling (protocol §5)."""
+
+
+_LAST: Final = SAFE_INTEGER - 2
+"""The last number but one: numbers end before 2^53."""
 
 
 class State(IntEnum):
@@ -200,11 +205,15 @@ class Link:
         if more:
             room = (limit or self.options.chunk) - sum(len(words) + 1 for words in head)
             kept = self.outbox.since(lane.written, room)[: max(self.options.max_packets - len(head), 1)]
-        frame = self.codec.frames(head + self._filled(kept))[0]
-        return [frame._replace(packets=len(kept), ack=ack, places=True)]
+        if kept:
+            head += self._filled(kept)
+        frame = self.codec.frames(head)[0]
+        return [Frame(frame.opcode, frame.payload, len(kept), ack, places=True)]
 
     def _filled(self, kept: list[bytes | None]) -> list[bytes]:
         """Put a word for each run of packets that were dropped."""
+        if None not in kept:
+            return cast("list[bytes]", kept)
         words: list[bytes] = []
         run = 0
         for item in [*kept, b""]:
@@ -265,6 +274,11 @@ class Link:
         """
         for packet, size in batch:
             if type(packet) in NUMBERED:
+                if self._is_next(lane, packet, size):
+                    lane.expects = self.received + 2
+                    self._count_in(size, 1)
+                    yield packet, size
+                    continue
                 yield from self._number(lane, packet, size)
             elif isinstance(packet, Position):
                 lane.expects = packet.number
@@ -272,6 +286,17 @@ class Link:
                 self.confirm(packet.total)
             else:
                 yield packet, size
+
+    def _is_next(self, lane: Lane, packet: Packet, size: int) -> bool:
+        """Tell whether this is a message as nearly all are: the next in order, with room for it, none held early."""
+        return (
+            lane.expects == self.received + 1
+            and type(packet) is Message
+            and not self._early_order
+            and self.heard is None
+            and self._has_room(size + OVERHEAD)
+            and self.received < _LAST
+        )
 
     def _number(self, lane: Lane, packet: Packet, size: int) -> Batch:
         """Find out a packet's number, and return what can be handed on because of it."""
@@ -327,18 +352,28 @@ class Link:
             self._early_size += size + OVERHEAD
 
     def _accept(self, packet: Packet, size: int, new: Batch) -> None:
-        cost = size + OVERHEAD if isinstance(packet, Message) else 0  # all else is dealt with as it comes
-        self.received += _count(packet)
-        self.came += size
-        self.inbox_size += cost
-        self._beyond.append((cost, _count(packet)))
-        self._advance()
+        if isinstance(packet, Message):
+            self._count_in(size, 1)
+        else:  # dealt with as it comes
+            self._count_in(size, _count(packet), waits=False)
         if isinstance(packet, Close):
             self.heard = packet
             self.ackable = self.received  # nothing comes after it that an ack could hold back
             self._beyond.clear()
             self.end()
         new.append((packet, size))
+
+    def _count_in(self, size: int, count: int, *, waits: bool = True) -> None:
+        """Count what has come, and what of it may be acked; what `waits` for the application fills the inbox."""
+        cost = size + OVERHEAD if waits else 0
+        self.received += count
+        self.came += size
+        self.inbox_size += cost
+        if not self._beyond and (self._held == 0 or self._held + cost <= self.options.buffer // 2):
+            self._held += cost
+            self.ackable += count
+        else:
+            self._beyond.append((cost, count))
 
     # ── what the application takes ────────────────────────────────────────────────────────────────────────────────
 

@@ -166,7 +166,7 @@ class Carrier:
             if seat.finished and not seat.writing:
                 self._farewell = (codes.NORMAL, "")
                 seat.leave("the session has ended")
-            elif not frames:
+            elif not (frames and (seat.has_more or seat.lane.owes)):
                 return
         if seat.over:
             self._say_goodbye()
