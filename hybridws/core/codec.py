@@ -206,9 +206,14 @@ def _json_frames(words: Sequence[bytes]) -> list[Frame]:
     return [Frame(TEXT, b"\n".join(words), len(words))]
 
 
-_PLAIN: Final = re.compile(r'\["(?:m","([^"\\\x00-\x1f]*)"|a",(0|[1-9][0-9]{0,14})|#",([1-9][0-9]{0,14}))\]')
-"""The lines that nearly all batches consist of: a text without escapes, an ack, a position. There is nothing in them to
-be checked but their size, so they need no JSON parser."""
+_COUNT: Final = "(0|[1-9][0-9]{0,14})"
+_PLAIN: Final = re.compile(
+    r'\["(?:m","([^"\\\x00-\x1f]*)"'
+    rf'|a",{_COUNT}|#",([1-9][0-9]{{0,14}})'
+    rf'|@","([A-Za-z0-9_.-]{{1,64}})","([A-Za-z0-9_-]{{1,64}})",{_COUNT},{_COUNT})\]'
+)
+"""The lines that nearly all batches consist of: a text without escapes, an ack, a position, an attach without wishes.
+There is nothing in them to be checked but their size, so they need no JSON parser."""
 
 
 def _plain(line: str) -> Packet | None:
@@ -216,9 +221,15 @@ def _plain(line: str) -> Packet | None:
     found = _PLAIN.fullmatch(line)
     if found is None:
         return None
-    if found.lastindex == 1:
-        return Message(found[1])
-    return Ack(int(found[2])) if found.lastindex == 2 else Position(int(found[3]))  # noqa: PLR2004 - the groups
+    match found.lastindex:
+        case 1:
+            return Message(found[1])
+        case 2:
+            return Ack(int(found[2]))
+        case 3:
+            return Position(int(found[3]))
+        case _:
+            return Attach(found[4], found[5], int(found[6]), int(found[7]), {})
 
 
 def _json_loads(data: str | bytes, options: Options) -> Batch:

@@ -98,9 +98,15 @@ def _messages(run: list[bytes]) -> Frame:
     return Frame(TEXT, b"a[%b]" % b",".join(run), len(run))
 
 
+_PLAIN: Final = re.compile(r'\["([^"\\\x00-\x1f]*)"\]')
+"""One text without escapes: what nearly all clients send, and nothing that JSON would read otherwise."""
+
+
 def _sockjs_loads(data: str | bytes, options: Options) -> Batch:
     """Read a JSON array of texts; over a WebSocket (`str`) also one text alone, or nothing."""
     text = utf8(data)
+    if plain := _PLAIN.fullmatch(text):
+        return [message_of(plain[1], options)]
     if not text:
         if isinstance(data, str):
             return []
