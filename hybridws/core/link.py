@@ -112,7 +112,7 @@ class Link:
         """Bytes that have come and that the application has not taken."""
         self._abandoned: list[bytes] = []
         self._held = 0  # of these, the bytes that may be acked
-        self._beyond: deque[tuple[int, int]] = deque()  # (bytes, count) of those that may not, oldest first
+        self._beyond: deque[tuple[int, int]] | None = None  # (bytes, count) of those that may not, oldest first
         self._early: dict[int, tuple[Packet, int]] = {}
         self._early_order: list[int] = []  # their numbers, a heap
         self._early_size = 0
@@ -359,7 +359,7 @@ class Link:
         if isinstance(packet, Close):
             self.heard = packet
             self.ackable = self.received  # nothing comes after it that an ack could hold back
-            self._beyond.clear()
+            self._beyond = None
             self.end()
         new.append((packet, size))
 
@@ -373,6 +373,7 @@ class Link:
             self._held += cost
             self.ackable += count
         else:
+            self._beyond = self._beyond or deque()
             self._beyond.append((cost, count))
 
     # ── what the application takes ────────────────────────────────────────────────────────────────────────────────

@@ -24,10 +24,40 @@ GAP: Final = 7
 """Bytes that a dropped packet may take in a frame: those of `["k",1]`; a run of them takes less."""
 
 
+class Droppable:
+    """Which numbers of an outbox a slow-consumer policy may drop; there is none where no broadcast has one."""
+
+    __slots__ = ("loose", "newest", "outdated")
+
+    def __init__(self) -> None:
+        """Start with nothing that may be dropped."""
+        self.loose: deque[int] = deque()
+        """The numbers that may be dropped, oldest first."""
+        self.newest: dict[Hashable, int] = {}
+        """The newest number of each key."""
+        self.outdated: deque[int] = deque()
+        """The numbers of which a newer one has the same key."""
+
+    def outdate(self, key: Hashable, confirmed: int) -> None:
+        """Note that there is a newer one with this key, or will be."""
+        number = self.newest.pop(key, 0)
+        if number > confirmed:
+            self.outdated.append(number)
+
+    def forget(self, count: int, kept: int) -> None:
+        """Forget the numbers up to `count`; so many packets are `kept` after it."""
+        while self.loose and self.loose[0] <= count:
+            self.loose.popleft()
+        while self.outdated and self.outdated[0] <= count:  # one that blocks others has a newer one that is kept
+            self.outdated.popleft()
+        if len(self.newest) > 2 * kept:  # so that going through them costs nothing on average
+            self.newest = {key: number for key, number in self.newest.items() if number > count}
+
+
 class Outbox:
     """The numbered packets from `confirmed` + 1 to `last`, oldest first."""
 
-    __slots__ = ("_items", "_loose", "_newest", "_outdated", "confirmed", "last", "size")
+    __slots__ = ("_droppable", "_items", "confirmed", "last", "size")
 
     def __init__(self) -> None:
         """Start empty: the first packet gets number 1."""
@@ -38,9 +68,7 @@ class Outbox:
         self.size = 0
         """Bytes that are kept, each packet counted with its overhead."""
         self._items: deque[bytes | None] = deque()  # None: this number was dropped
-        self._loose: deque[int] = deque()  # the numbers that may be dropped, oldest first
-        self._newest: dict[Hashable, int] = {}  # the newest number of each key
-        self._outdated: deque[int] = deque()  # the numbers of which a newer one has the same key
+        self._droppable: Droppable | None = None
 
     def __len__(self) -> int:
         """Count the packets that are not confirmed."""
@@ -58,11 +86,13 @@ class Outbox:
         self._items.append(words)
         self.size += len(words) + OVERHEAD
         self.last += 1
-        if loose:
-            self._loose.append(self.last)
-        if key is not None:
-            self._outdate(key)
-            self._newest[key] = self.last
+        if loose or key is not None:
+            droppable = self._droppable = self._droppable or Droppable()
+            if loose:
+                droppable.loose.append(self.last)
+            if key is not None:
+                droppable.outdate(key, self.confirmed)
+                droppable.newest[key] = self.last
         return self.last
 
     def relieve(self, room: int, key: Hashable | None = None) -> int:
@@ -71,19 +101,17 @@ class Outbox:
         First all of which there is a newer one with the same key, or will be, if it is `key`; then the oldest loose
         ones.
         """
+        droppable = self._droppable
+        if droppable is None:
+            return 0
         if key is not None:
-            self._outdate(key)
+            droppable.outdate(key, self.confirmed)
         dropped = 0
-        while self._outdated:
-            dropped += self._drop(self._outdated.popleft())
-        while self._loose and self.size > room:
-            dropped += self._drop(self._loose.popleft())
+        while droppable.outdated:
+            dropped += self._drop(droppable.outdated.popleft())
+        while droppable.loose and self.size > room:
+            dropped += self._drop(droppable.loose.popleft())
         return dropped
-
-    def _outdate(self, key: Hashable) -> None:
-        number = self._newest.pop(key, 0)
-        if number > self.confirmed:
-            self._outdated.append(number)
 
     def _drop(self, number: int) -> bool:
         index = number - self.confirmed - 1
@@ -121,10 +149,6 @@ class Outbox:
             words = self._items.popleft()
             self.size -= DROPPED if words is None else len(words) + OVERHEAD
         self.confirmed = count
-        while self._loose and self._loose[0] <= count:
-            self._loose.popleft()
-        while self._outdated and self._outdated[0] <= count:  # one that blocks others has a newer one that is kept
-            self._outdated.popleft()
-        if len(self._newest) > 2 * len(self._items):  # so that going through them costs nothing on average
-            self._newest = {key: number for key, number in self._newest.items() if number > count}
+        if self._droppable is not None:
+            self._droppable.forget(count, len(self._items))
         return True

@@ -401,6 +401,7 @@ class Lives(RuleBasedStateMachine):
         if not wire:
             return
         payload = wire.down.popleft()
+        wire.got += 1  # also if it is only a part: no other answer can take the place of this one any more
         if wire.kind == "stream":
             if len(payload) > bytes_:
                 wire.down.appendleft(payload[bytes_:])
