@@ -198,13 +198,16 @@ class Front(asyncio.Protocol):
         if not options.direct or (head.upgrades and options.compress):
             return None
         headers = CIMultiDictProxy(CIMultiDict(head.headers))
+        cookies = cookies_of(headers.get("Cookie", ""))
+        if cookies is None:
+            return None
         request = Request(
             method=head.method,
             path=head.path,
             tail=head.path[len(prefix) :],
             query=query_of(head.query),
             headers=headers,
-            cookies=cookies_of(headers.get("Cookie", "")),
+            cookies=cookies,
             remote=self.peer,
             scheme=self._scheme,
         )
