@@ -492,8 +492,6 @@ async def test_a_stream_that_is_not_read(in_front: InFront) -> None:
                     break  # it waits for room
                 sent += 1
         assert sent < 1000, "60 MB were taken that nobody reads"
-        (one,) = [task for task in (session.seat,) if task]
-        assert one
         got = 0
         while got < sent:
             got += (await wire.chunk()).count(message.encode())
