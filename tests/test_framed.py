@@ -53,7 +53,7 @@ async def place(request: pytest.FixtureRequest, serve: Serve) -> AsyncIterator[M
         app = web.Application()
         server = mount(app, "/echo", handler, **options)
         if request.param == "mounted":
-            return Place(await serve(app), "/echo", server)
+            return Place(await serve(app, handler_cancellation=False), "/echo", server)  # aiohttp's runner in any case
         served.append(await Served.begin(app))
         return Place(served[-1].url, "/echo", server)
 

@@ -283,7 +283,7 @@ async def test_it_answers_as_aiohttp_does(in_front: InFront, serve: Serve, reque
     here, _ = application(max_message=1000, max_batch=2000)
     there, _ = application(max_message=1000, max_batch=2000)
     mine = await in_front(here, keepalive_timeout=1)
-    theirs = await serve(there, keepalive_timeout=1)
+    theirs = await serve(there, keepalive_timeout=1)  # options of aiohttp's runner: so it is that one
     assert await answer_to(mine.url, request_) == await answer_to(theirs, request_)
 
 
