@@ -71,7 +71,7 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[str]]]:
 
     async def start(app: web.Application, **runner_options: object) -> str:
         if FRONT and not runner_options:
-            ours.append(await Served.begin(app))
+            ours.append(await Served.begin(app, shutdown_timeout=0.5))
             return ours[-1].url
         runner = web.AppRunner(app, **runner_options)  # type: ignore[arg-type]
         await runner.setup()
