@@ -55,8 +55,12 @@ class Network:
 
     async def connect(self) -> End:
         """Connect to the origin. Raises OSError."""
-        loop = asyncio.get_running_loop()
-        _, end = await loop.create_connection(lambda: End(self.up), self.host, self.port, ssl=self.tls)
+        end = End(self.up)
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: end, self.host, self.port, ssl=self.tls)
+        except asyncio.CancelledError:
+            end.connection_lost(None)  # uvloop closes it then, and tells it nothing
+            raise
         return end
 
 

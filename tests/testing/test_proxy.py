@@ -674,3 +674,15 @@ def test_an_origin_is_an_http_address(origin: str) -> None:
     """What is no http or https address is refused at once."""
     with pytest.raises(ValueError, match="http or https address"):
         HostileProxy(origin)
+
+
+@pytest.mark.both_loops
+async def test_cut_while_the_origin_is_reached(place: Place) -> None:
+    """Whatever turn of the loop it comes in, a cut is complete: also right behind a connection."""
+    async with HostileProxy(place.url) as proxy:
+        for turns in range(40):
+            _, writer = await raw(proxy.url, get("/hello"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await soon(proxy.flip("ok", cut=True))
+            writer.close()
