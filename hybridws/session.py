@@ -30,7 +30,7 @@ from hybridws.core.packets import (
 from hybridws.dock import Dock
 from hybridws.errors import BufferFull, SessionClosed, Stalled
 from hybridws.seat import Bell, Line
-from hybridws.upkeep import Upkeep
+from hybridws.upkeep import Upkeep, first_allowance
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
@@ -79,6 +79,7 @@ class Session:
         "_waiting",
         "admitted",
         "agenda",
+        "allowance",
         "attend",
         "away",
         "bells",
@@ -147,6 +148,8 @@ class Session:
         """No transport has been attached for longer than the pause between two polls."""
         self.slow = False
         """The buffer has been full for `slow_grace` seconds: a broadcast will not wait for this client."""
+        self.allowance = first_allowance(link.options)
+        """How many messages the application may be given until the next tick (`messages_per_second`)."""
         self._upkeep = Upkeep()
         self._inbox: deque[tuple[Any, int]] = deque()
         self._bell = Bell()
@@ -210,8 +213,10 @@ class Session:
         """Wait for the next message. Cancelling is safe: nothing is lost."""
         if self._waiting:
             raise self._read_already()
-        while not self._inbox or (self.closed and self.closed.by == "local"):
+        while not self._inbox or self.closed or self.allowance < 1:
             if self.closed:
+                if self._inbox and self.closed.by != "local":
+                    break
                 self._reader = None
                 raise StopAsyncIteration
             self._waiting = True
@@ -220,6 +225,7 @@ class Session:
             finally:
                 self._waiting = False
         value, size = self._inbox.popleft()
+        self.allowance -= 1
         self.link.taken(size)
         self._ack_if_due()
         if self.bells and not self.crowded:
@@ -454,8 +460,9 @@ class Session:
     def _hand_on(self, *, all_of_it: bool = False) -> None:
         """Give messages to a plain function as they come; those that it could not answer for lack of room wait."""
         give = self.on_message
-        while give and self._inbox and not self.closed and (all_of_it or not self.link.full):
+        while give and self._inbox and not self.closed and (all_of_it or not (self.link.full or self.allowance < 1)):
             value, size = self._inbox.popleft()
+            self.allowance -= 1
             try:
                 give(self, value)
             except Exception as error:
@@ -463,6 +470,15 @@ class Session:
                     log.exception("the handler of %r failed; its session closes with 1011", self)
                     self.close_now(codes.HANDLER_FAILED, "the handler failed")
             self.link.taken(size)
+
+    def allow(self, many: float) -> None:
+        """Let the application be given so many messages until it is told again."""
+        self.allowance = many
+        if self._inbox:
+            self._bell.ring()
+            self._call_waiters()
+            if self.bells and not self.crowded:
+                self._ring_all()
 
     def _call_waiters(self) -> None:
         """Let those go on who waited for room, if there is some."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from hybridws.core import codes
@@ -9,8 +10,15 @@ from hybridws.core.link import State
 from hybridws.core.packets import Auth
 
 if TYPE_CHECKING:
+    from hybridws.options import Options
     from hybridws.seat import Seat
     from hybridws.session import Session
+
+
+def first_allowance(options: Options) -> float:
+    """Return how many messages the application may be given before the first tick, and between any two at most."""
+    rate = options.messages_per_second
+    return math.inf if rate is None else max(2 * rate, 1.0)
 
 
 class Upkeep:
@@ -23,6 +31,7 @@ class Upkeep:
         "_detached_at",
         "_ended_at",
         "_full_since",
+        "_refilled_at",
         "_stuck",
         "_trial",
     )
@@ -36,6 +45,7 @@ class Upkeep:
         self._asked_for: float | None = None  # the expiry that the client has been told of
         self._trial: tuple[Seat, float] | None = None
         self._full_since: float | None = None
+        self._refilled_at: float | None = None
         self._stuck: tuple[int, float] | None = None  # confirmed so far, and since when no more than that
 
     def tick(self, session: Session, now: float) -> None:
@@ -46,6 +56,7 @@ class Upkeep:
         self._tick_detached(session, now)
         self._tick_buffer(session, now)
         self._tick_credentials(session, now)
+        self._tick_allowance(session, now)
         if session.closed:
             self._tick_end(session, now)
 
@@ -123,6 +134,17 @@ class Upkeep:
         elif now - self._stuck[1] >= options.send_timeout:
             session.stall()
             self._stuck = None  # who tries again has the whole time again
+
+    def _tick_allowance(self, session: Session, now: float) -> None:
+        """Let the application be given more messages: what is over the rate has waited for this."""
+        options = session.link.options
+        rate = options.messages_per_second
+        if rate is None:
+            return
+        if self._refilled_at is not None:
+            more = session.allowance + rate * (now - self._refilled_at)
+            session.allow(min(more, first_allowance(options)))
+        self._refilled_at = now
 
     def _tick_end(self, session: Session, now: float) -> None:
         options = session.link.options
