@@ -211,7 +211,7 @@ class Server:
 
     # ── for the endpoints ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def refused(self, fault: Refused, request: Request) -> None:
+    def turn_away(self, fault: Refused, request: Request) -> None:
         """Count and log what was refused."""
         self.refusals.note(fault, request, self.gate.address(request), asyncio.get_running_loop().time())
 
@@ -320,7 +320,7 @@ class Server:
         """Know of a WebSocket until it has ended, so that a stop can wait for its closing handshake."""
         self._carriers.add(carrier)
         carrier.at_end = partial(self._carriers.discard, carrier)
-        carrier.at_fault = self.refused
+        carrier.at_fault = self.turn_away
 
     def find(self, name: str) -> Session | None:
         """Return the session of this name, which may have ended, as long as it is remembered."""
@@ -372,7 +372,7 @@ class Server:
         try:
             admission = await self.identify(session.request, auth)
         except Refused as fault:
-            self.refused(fault, session.request)
+            self.turn_away(fault, session.request)
             session.abort(fault.code, fault.reason)
             return
         if admission.user != session.user:

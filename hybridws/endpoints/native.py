@@ -469,7 +469,7 @@ class Newcomer:
         """Forget it: it has left before it was anybody, or what it sent was no WebSocket's."""
         self._settle()
         if code == codes.ABNORMAL and reason:
-            self._visit.server.refused(Malformed(reason, cause="bad_frame"), self._visit.request)
+            self._visit.server.turn_away(Malformed(reason, cause="bad_frame"), self._visit.request)
 
     def turn_away(self) -> None:
         """End it: the server is about to stop."""
@@ -525,7 +525,7 @@ class Newcomer:
 
     def _refuse(self, fault: Refused) -> None:
         self._settle()
-        self._visit.server.refused(fault, self._visit.request)
+        self._visit.server.turn_away(fault, self._visit.request)
         self._socket.send(TEXT, refuse_in_packet(fault)[0])
         self._socket.close(fault.code, codes.shorten(fault.reason), self._visit.server.options.close_timeout)
 

@@ -156,7 +156,7 @@ async def serve(found: Found, exchange: Exchange) -> None:
 
 
 def _refuse(server: Server, exchange: Exchange, refuse: Refusal, fault: Refused, cors: dict[str, str]) -> None:
-    server.refused(fault, exchange.request)
+    server.turn_away(fault, exchange.request)
     wordless = isinstance(fault, WrongMethod) and refuse is refuse_in_text
     body, headers = (b"", {}) if wordless else refuse(fault)
     headers = {**headers, **fault.headers, **NO_SNIFFING, **cors, "Cache-Control": "no-store, no-transform"}

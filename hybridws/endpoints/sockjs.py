@@ -250,7 +250,7 @@ async def _websocket(visit: Visit) -> None:
     try:
         visit.server.check_share(admission)  # others of the same user may have come in meanwhile
     except TooMany as fault:
-        visit.server.refused(fault, visit.request)
+        visit.server.turn_away(fault, visit.request)
         socket.close(fault.code, codes.shorten(fault.reason), visit.server.options.close_timeout)
         return
     kind = KINDS["sockjs" if visit.names else "raw"]
