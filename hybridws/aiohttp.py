@@ -60,7 +60,7 @@ def mount(
         app[SERVERS] = {}
     if prefix in app[SERVERS]:
         raise ValueError(f"something is mounted at {prefix!r} already")
-    server = Server(handler, Options(**options))
+    server = Server(handler, Options(**options), prefix)
 
     async def respond(request: web.Request) -> web.StreamResponse:
         exchange = HttpExchange(request, server.options)

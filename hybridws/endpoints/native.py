@@ -305,6 +305,8 @@ def _take(session: Session, attach: Attach, batch: Batch) -> None:
     session.feed(session.link.lane(overtakes=True), batch)
     if session.seat:
         session.seat.heard = True
+        if session.seat.asked:
+            session.seat.answered()
 
 
 async def _poll(visit: Visit) -> None:
@@ -537,6 +539,7 @@ class Newcomer:
 
     def _refuse(self, fault: Refused) -> None:
         self._settle()
+        self._visit.server.turn_away(fault, self._visit.request)
         self._socket.send(TEXT, refuse_in_packet(fault)[0])
         self._socket.close(fault.code, codes.shorten(fault.reason), self._visit.server.options.close_timeout)
 

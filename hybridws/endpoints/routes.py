@@ -92,6 +92,7 @@ class Visit(NamedTuple):
 
     def refuse(self, fault: Refused) -> None:
         """Answer with what was wrong."""
+        self.server.turn_away(fault, self.request)
         _refuse(self.exchange, self.route.refuse, fault, self.cors)
 
 
@@ -122,22 +123,24 @@ def find(routes: Iterable[Route], server: Server, request: Request) -> Found:
         if endpoint is None:
             raise WrongMethod(route.methods)
     except Refused as fault:
-        raise Lost(fault, refuse, cors) from None
+        raise Lost(fault, refuse, cors, server) from None
     return Found(server, route, endpoint, names, cors)
 
 
 class Lost(Exception):
     """A request belongs nowhere, or may not go there."""
 
-    def __init__(self, fault: Refused, refuse: Refusal, cors: dict[str, str]) -> None:
+    def __init__(self, fault: Refused, refuse: Refusal, cors: dict[str, str], server: Server) -> None:
         """Keep why, and how to say it."""
         super().__init__(fault)
         self.fault = fault
         self._refuse = refuse
         self._cors = cors
+        self._server = server
 
     def answer(self, exchange: Exchange) -> None:
         """Answer the request with it."""
+        self._server.turn_away(self.fault, exchange.request)
         _refuse(exchange, self._refuse, self.fault, self._cors)
 
 
