@@ -69,7 +69,7 @@ def mount(
         app[_PATIENCE] = []
     if prefix in app[SERVERS]:
         raise ValueError(f"something is mounted at {prefix!r} already")
-    server = Server(handler, Options(**options))
+    server = Server(handler, Options(**options), prefix)
 
     async def respond(request: web.Request) -> web.StreamResponse:
         _warn_of_patience(app, request.protocol.keepalive_timeout)

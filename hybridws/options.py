@@ -106,6 +106,9 @@ class Options:
     slow_grace: float = 5.0
     """Broadcasts may hold a buffer full for so long; then, or at once if it is full twice over, their policy acts."""
 
+    keep_ended: int = 100
+    """Sessions that have ended of which `server.past` tells the story, for diagnosis: about 2 KB each."""
+
     # Times of a session
     heartbeat_delay: float = 25.0
     """An idle transport is sent a heartbeat: below the 30 s after which some balancers cut."""

@@ -1,4 +1,4 @@
-"""What was refused: counted by cause, told to whoever listens, and logged, so many lines a minute and no more.
+"""What was refused: counted by cause, and logged, so many lines a minute and no more.
 
 Whoever sends rubbish decides how much of it there is, and a log that fills a disk stops more than one server.
 """
@@ -10,8 +10,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hybridws.errors import Refused
     from hybridws.exchange import Request
 
@@ -28,21 +26,17 @@ MAX_LOGGED: Final = 600
 class Refusals:
     """The refusals of one server."""
 
-    __slots__ = ("_lines", "counts", "listeners")
+    __slots__ = ("_lines", "counts")
 
     def __init__(self) -> None:
         """Start with none."""
         self.counts: Final[Counter[str]] = Counter()
         """How many there were, by cause (`Refused.cause`): some twenty words, whatever clients send."""
-        self.listeners: Final[list[Callable[[str], object]]] = []
-        """Called with the cause of each."""
         self._lines: dict[str, tuple[float, int, int]] = {}  # begin of a minute, lines in it, and how many were kept
 
     def note(self, fault: Refused, request: Request, address: str, now: float) -> None:
         """Count one refusal of a request from `address` at `now` (monotonic seconds)."""
         self.counts[fault.cause] += 1
-        for listener in self.listeners:
-            listener(fault.cause)
         begun, lines, kept = self._lines.get(fault.cause, (now, 0, 0))
         if now - begun >= MINUTE:
             if kept:

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
@@ -16,8 +17,10 @@ from hybridws.core import codes
 from hybridws.core.link import Link, State
 from hybridws.core.packets import Auth
 from hybridws.errors import Draining, Forbidden, NotAuthenticated, Refused, SessionClosed, TooMany
+from hybridws.events import Ended, Events, Opened, TurnedAway
 from hybridws.gate import Gate, credentials_of, new_id, new_key, said_behind
 from hybridws.limits import ProxyWatch, Turnstile
+from hybridws.past import Past, remember
 from hybridws.refusals import Refusals
 from hybridws.session import Session
 
@@ -122,13 +125,19 @@ class Sessions(Collection[Session]):
 class Server:
     """The sessions of one mount and the handler that each of them runs."""
 
-    def __init__(self, handler: Handler, options: Options) -> None:
+    def __init__(self, handler: Handler, options: Options, name: str = "") -> None:
         """Make a server that nobody has connected to; `handler(session)` is started for each session.
 
         Or `handler(session, message)`, a plain function, is called for each message. Raises ValueError for neither.
         """
         self._runs, self._takes = _read_handler(handler)
+        self.name: Final = name
+        """Where it is mounted, such as `/chat`: its name in metrics and logs."""
         self.options: Final = options
+        self.events: Final = Events()
+        """Append a function to `events.observers`, and it is told what happens here (`hybridws.events`)."""
+        self.past: Final[deque[Past]] = deque(maxlen=options.keep_ended)
+        """The sessions that ended last, the newest last, each with its transports and why it ended."""
         self.gate: Final = Gate(options)
         self.draining = False
         """About to stop: nobody new comes in."""
@@ -173,6 +182,11 @@ class Server:
         """The sessions that have not ended: a live view, in the order in which they opened."""
         return Sessions(self._sessions)
 
+    @property
+    def rooms(self) -> list[hub.Room]:
+        """The rooms that somebody is in or holds on to, in no order."""
+        return self._hub.rooms
+
     def room(self, name: str, *, slow: hub.Slow | None = None) -> hub.Room:
         """Return the room of this name: join, leave and publish there.
 
@@ -212,8 +226,10 @@ class Server:
     # ── for the endpoints ─────────────────────────────────────────────────────────────────────────────────────────
 
     def turn_away(self, fault: Refused, request: Request) -> None:
-        """Count and log what was refused."""
+        """Count, log and tell what is refused."""
         self.refusals.note(fault, request, self.gate.address(request), asyncio.get_running_loop().time())
+        if self.events.observers:
+            self.events.tell(TurnedAway(fault, request))
 
     async def identify(self, request: Request, auth: object) -> Admission:
         """Ask the application who this is.
@@ -286,7 +302,8 @@ class Server:
         client has shown besides the request.
         """
         sid = new_id(route)
-        session = Session(sid, Link(codec, self.options), request, time.time, self._attend.add, self.agenda)
+        link = Link(codec, self.options)
+        session = Session(sid, link, request, time.time, self._attend.add, self.agenda, self.events)
         if codec.numbered:
             session.key = new_key()
         if self.options.authenticate:
@@ -309,6 +326,8 @@ class Server:
             task.add_done_callback(self._handlers.discard)
         if self._timer is None:
             self._plan_tick()
+        if self.events.observers:
+            self.events.tell(Opened(session))
         return session
 
     def settle(self, session: Session) -> None:
@@ -396,6 +415,10 @@ class Server:
     def _ended(self, session: Session) -> None:
         self._sessions.pop(session.id, None)
         self.settle(session)
+        if session.closed:
+            self.past.append(remember(session, session.closed, time.time()))
+        if self.events.observers:
+            self.events.tell(Ended(session))
 
     # ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -29,6 +29,7 @@ from hybridws.core.packets import (
 )
 from hybridws.dock import Dock
 from hybridws.errors import BufferFull, SessionClosed, Stalled
+from hybridws.events import Events, RoundTrip
 from hybridws.seat import Bell, Line
 from hybridws.upkeep import Upkeep, first_allowance
 
@@ -60,6 +61,20 @@ class Closed(NamedTuple):
     by: By
 
 
+class Traffic(NamedTuple):
+    """What has gone through a session: packets are messages, requests, replies, and the words of opening and closing.
+
+    Bytes are those of the packets as they were encoded, without framing, headers or repeats.
+    """
+
+    packets_in: int
+    packets_out: int
+    bytes_in: int
+    bytes_out: int
+    dropped: int
+    """Packets out that a slow-consumer policy dropped; they are not in `packets_out`."""
+
+
 class Session:
     """A two-way stream of messages with one client, over whatever transports get through.
 
@@ -85,6 +100,7 @@ class Session:
         "bells",
         "closed",
         "dock",
+        "events",
         "expires_at",
         "handler",
         "id",
@@ -94,6 +110,7 @@ class Session:
         "on_message",
         "opened_at",
         "request",
+        "round_trip",
         "skipped",
         "slow",
         "state",
@@ -101,7 +118,7 @@ class Session:
         "user",
     )
 
-    def __init__(  # noqa: PLR0913, PLR0917 - who it is, and what it shares with others
+    def __init__(  # noqa: PLR0913, PLR0915, PLR0917 - who it is, and what it shares with others
         self,
         sid: str,
         link: Link,
@@ -109,10 +126,11 @@ class Session:
         clock: Callable[[], float],
         attend: Callable[[Session], None] | None = None,
         agenda: Agenda | None = None,
+        events: Events | None = None,
     ) -> None:
         """Begin a session; `clock` tells the wall-clock time, for the record only; `attend` asks for an ack soon.
 
-        Sessions that share an agenda share their calls and timers.
+        Sessions that share an agenda share their calls and timers; `events` is told what happens to them.
         """
         self.id: Final = sid
         """A name for logs; it gives no access to the session."""
@@ -133,9 +151,12 @@ class Session:
         """Seconds since the epoch."""
         self.closed: Closed | None = None
         """How the session ended; None while it goes on."""
+        self.round_trip: float | None = None
+        """Seconds from our last heartbeat, or a WebSocket's trial, to the client's answer; None before the first."""
         self.skipped = 0
         """Messages to us that a slow-consumer policy of the other side dropped."""
-        self.dock: Final = Dock(clock)
+        self.events: Final = events or Events()
+        self.dock: Final = Dock(clock, self.events)
         self.handler: asyncio.Task[None] | None = None
         self.attend = attend
         self.agenda: Final = agenda or Agenda()
@@ -193,6 +214,12 @@ class Session:
     def unacked(self) -> list[object]:
         """The messages whose arrival is not confirmed, oldest first, as the client would have read them."""
         return self.link.unconfirmed()
+
+    @property
+    def traffic(self) -> Traffic:
+        """What has gone through the session so far."""
+        outbox, dropped = self.link.outbox, self.link.outbox.dropped
+        return Traffic(self.link.received, outbox.last - dropped, self.link.came, outbox.said, dropped)
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -528,7 +555,13 @@ class Session:
 
     def leave(self, seat: Seat, reason: str) -> None:
         """Note that a transport ended in order."""
-        self.dock.leave(seat, reason)
+        self.dock.leave(seat, reason, broken=False)
+
+    def returned(self, seconds: float) -> None:
+        """Note that a question to the client came back after so long."""
+        self.round_trip = seconds
+        if self.events.observers:
+            self.events.tell(RoundTrip(self, seconds))
 
     def cut(self, seat: Seat, reason: str) -> None:
         """Note that a transport broke; without acks nobody knows what arrived, so then the session ends with it."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hybridws.core import codes
 from hybridws.core.link import State
 from hybridws.core.packets import Auth
+from hybridws.events import Slowed
 
 if TYPE_CHECKING:
     from hybridws.options import Options
@@ -125,7 +126,9 @@ class Upkeep:
             return
         if self._full_since is None:
             self._full_since = now
-        session.slow = now - self._full_since >= options.slow_grace
+        was_slow, session.slow = session.slow, now - self._full_since >= options.slow_grace
+        if session.slow and not was_slow and session.events.observers:
+            session.events.tell(Slowed(session))
         confirmed = session.link.outbox.confirmed
         if not session.senders:
             self._stuck = None

@@ -291,6 +291,8 @@ def _take(session: Session, attach: Attach, batch: Batch) -> None:
     session.feed(session.link.lane(overtakes=True), batch)
     if session.seat:
         session.seat.heard = True
+        if session.seat.asked:
+            session.seat.answered()
 
 
 async def _poll(visit: Visit) -> None:

@@ -102,6 +102,8 @@ class Carrier:
         """Feed what has come to the session."""
         seat, link = self._seat, self._session.link
         seat.heard = True
+        if seat.asked:
+            seat.answered()
         if data is None or seat.over:
             return
         try:
@@ -218,4 +220,4 @@ class Carrier:
             self._socket.send(self._kind.opcode, self._kind.heartbeat)
         if not self._kind.codec.numbered:
             self._socket.send(PING, b"")
-        self._seat.asked = True
+        self._seat.ask()

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hybridws.events import TurnedAway
 from tests.conformance.wire import Witness, ask, echo, until, within
 from tests.endpoints.native_wire import encode
 
 if TYPE_CHECKING:
     from hybridws import Session
+    from hybridws.events import Event
     from tests.conformance.peers import Mounting
     from tests.conformance.wire import Place
     from tests.endpoints.native_wire import Dial
@@ -176,7 +178,11 @@ class Tally:
     def __init__(self, served: Place) -> None:
         """Listen to a server."""
         self._heard: list[str] = []
-        served.server.refusals.listeners.append(self._heard.append)
+        served.server.events.observers.append(self._observe)
+
+    def _observe(self, event: Event) -> None:
+        if isinstance(event, TurnedAway):
+            self._heard.append(event.fault.cause)
 
     async def now(self, cause: str) -> None:
         """Wait for the one refusal that there has been since the last time."""
