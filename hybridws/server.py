@@ -525,8 +525,14 @@ class Server:
 
 
 def _attached(session: Session) -> object:
-    """Tell whether a client that can ack is here, and does not know of the end."""
-    return session.seat and session.link.codec.numbered and session.link.state is not State.CLOSED
+    """Tell whether a client that can ack is here, and does not know of the end.
+
+    Who reads a stream acks by another request, and for those it may be too late: it is told, and that must do.
+    """
+    seat = session.seat
+    if seat is None or not session.link.codec.numbered or session.link.state is State.CLOSED:
+        return False
+    return seat.name == "websocket" or seat.has_more or seat.writing
 
 
 def _near(session: Session) -> object:
