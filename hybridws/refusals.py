@@ -23,32 +23,49 @@ MAX_LOGGED: Final = 600
 """Characters of a reason that a line repeats: some of it may be the client's own words."""
 
 
+class Quota:
+    """So many lines a minute."""
+
+    __slots__ = ("_begun", "_kept", "_lines")
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._begun = 0.0
+        self._lines = 0
+        self._kept = 0
+
+    def ask(self, now: float) -> tuple[bool, int]:
+        """Tell whether there is a line left at `now` (monotonic seconds); and, once a minute, how many were kept."""
+        kept = 0
+        if not self._lines or now - self._begun >= MINUTE:
+            kept, self._kept = self._kept, 0
+            self._begun, self._lines = now, 0
+        if self._lines >= LINES:
+            self._kept += 1
+            return False, 0
+        self._lines += 1
+        return True, kept
+
+
 class Refusals:
     """The refusals of one server."""
 
-    __slots__ = ("_lines", "counts")
+    __slots__ = ("_quotas", "counts")
 
     def __init__(self) -> None:
         """Start with none."""
         self.counts: Final[Counter[str]] = Counter()
         """How many there were, by cause (`Refused.cause`): some twenty words, whatever clients send."""
-        self._lines: dict[str, tuple[float, int, int]] = {}  # begin of a minute, lines in it, and how many were kept
+        self._quotas: Final[dict[str, Quota]] = {}
 
     def note(self, fault: Refused, request: Request, address: str, now: float) -> None:
         """Count one refusal of a request from `address` at `now` (monotonic seconds)."""
         self.counts[fault.cause] += 1
-        begun, lines, kept = self._lines.get(fault.cause, (now, 0, 0))
-        if now - begun >= MINUTE:
-            if kept:
-                log.warning(
-                    "refused (%s): %d more in the last %.0f s, without a line each", fault.cause, kept, now - begun
-                )
-            begun, lines, kept = now, 0, 0
-        if lines < LINES:
-            self._lines[fault.cause] = (begun, lines + 1, kept)
+        passes, kept = self._quotas.setdefault(fault.cause, Quota()).ask(now)
+        if kept:
+            log.warning("refused (%s): %d more in the last %.0f s, without a line each", fault.cause, kept, MINUTE)
+        if passes:
             _write(fault, request, address)
-        else:
-            self._lines[fault.cause] = (begun, lines, kept + 1)
 
 
 def _write(fault: Refused, request: Request, address: str) -> None:
@@ -58,13 +75,13 @@ def _write(fault: Refused, request: Request, address: str) -> None:
         "refused (%s): %s %s from %s: %s",
         fault.cause,
         request.method,
-        _harmless(request.tail.rstrip("/").rpartition("/")[2] or "/")[:40],
+        one_line(request.tail.rstrip("/").rpartition("/")[2] or "/")[:40],
         address or "a unix socket",
-        _harmless(fault.hint or fault.reason)[:MAX_LOGGED],
+        one_line(fault.hint or fault.reason)[:MAX_LOGGED],
         extra={"cause": fault.cause, "address": address},
     )
 
 
-def _harmless(text: str) -> str:
+def one_line(text: str) -> str:
     """Replace what could begin a line of its own, or move a terminal's cursor."""
     return "".join(char if char.isprintable() else "?" for char in text)
