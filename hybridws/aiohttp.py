@@ -264,6 +264,13 @@ class HttpExchange:
             # aiohttp reads on, unpacks what nobody wants, and logs a traceback if that does not unpack.
             self._web.protocol.force_close()
 
+    def fail(self, answer: Answer) -> None:
+        """Send this response, or cut the connection if another has begun."""
+        if self._answer or self._socket or type(self.response) is not web.Response:
+            self.abort()
+        else:
+            self.answer(answer)
+
     def abort(self) -> None:
         """Cut the connection at once; nothing more is written."""
         self._lost = True

@@ -163,6 +163,10 @@ class Exchange(Protocol):
         """End the response that `start` began."""
         ...
 
+    def fail(self, answer: Answer) -> None:
+        """Send this response, or cut the connection if another has begun."""
+        ...
+
     def abort(self) -> None:
         """Cut the connection at once."""
         ...

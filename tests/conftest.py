@@ -34,9 +34,10 @@ def pytest_report_header() -> str:
     return f"sample seed: HYBRIDWS_TEST_SEED={SEED}, loop: HYBRIDWS_LOOP={LOOP}"
 
 
-def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Let pytest-asyncio make the loop that was asked for."""
-    return {LOOP: find_loop(LOOP) or asyncio.new_event_loop}
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Let pytest-asyncio make the loop that was asked for, or both for tests that are marked so."""
+    loops = ("asyncio", "uvloop") if item.get_closest_marker("both_loops") else (LOOP,)
+    return {loop: find_loop(loop) or asyncio.new_event_loop for loop in loops}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -3,12 +3,14 @@
 Rule 1: a frame is refused at its head: an unmasked one, one with reserved bits or an unknown kind, a control frame in
         pieces, one that is too long; so nobody waits for, or keeps, what would be refused anyway.
 Rule 2: what stands before a fault is handed on.
-Rule 3: fragments are kept as one run of bytes, so a million small ones cost what one large one costs.
+Rule 3: fragments are kept as one run of bytes, so a million small ones cost what one large one costs; a text that is
+        no UTF-8 is refused with the fragment that shows it.
 """
 
 from __future__ import annotations
 
 import struct
+from codecs import utf_8_decode
 from typing import TYPE_CHECKING, Final
 
 from hybridws.core.codec import BINARY, CLOSE, TEXT
@@ -31,6 +33,9 @@ _SHORT: Final = 126
 _LONG: Final = 127
 """... and this one that eight do."""
 _MIDDLE: Final = 0x10000
+_LONGEST_CHAR: Final = 4
+"""Bytes of UTF-8."""
+_NO_TEXT: Final = (INVALID_TEXT, "a text is not UTF-8")
 _CODE: Final = struct.Struct("!H")
 _CLOSE_CODES: Final = frozenset((*range(1000, 1004), *range(1007, 1015)))
 """Those below 3000 that may stand in a frame (RFC 6455 §7.4, and the registry that it founded)."""
@@ -143,7 +148,7 @@ class FrameReader:
             if size < least:
                 self.broken = (PROTOCOL_ERROR, "a length is written in more bytes than it takes")
                 return at
-        if size + len(self._message or b"") > self._limit:
+        if first & 0x0F < _CONTROL and size + len(self._message or b"") > self._limit:
             self.broken = (TOO_BIG, f"a message may take {self._limit} bytes (max_batch)")
             return at
         end = at + head + size
@@ -180,11 +185,15 @@ class FrameReader:
             else:
                 found.append((opcode, bytes(payload)))
             return
+        fresh = 0
         if self._message is not None:
+            fresh = len(self._message)
             self._message += payload
             payload, opcode = self._message, self._kind
         if not first & _FIN:
             self._message, self._kind = payload, opcode
+            if opcode == TEXT and not _begins_text(payload, fresh):
+                self.broken = _NO_TEXT
             return
         self._message = None
         if opcode == BINARY:
@@ -193,7 +202,23 @@ class FrameReader:
         try:
             found.append((TEXT, payload.decode()))
         except UnicodeDecodeError:
-            self.broken = (INVALID_TEXT, "a text is not UTF-8")
+            self.broken = _NO_TEXT
+
+
+def _begins_text(message: bytearray, fresh: int) -> bool:
+    """Tell whether a text may begin like this, if what stands before `fresh` may; its last character may be cut."""
+    begin = fresh
+    while begin and fresh - begin < _LONGEST_CHAR - 1 and message[begin - 1] & 0xC0 == 0x80:  # noqa: PLR2004 - §3 of RFC 3629
+        begin -= 1
+    if begin and message[begin - 1] >= 0xC0:  # noqa: PLR2004 - the first byte of a character that may go on in what is fresh
+        begin -= 1
+    else:
+        begin = fresh
+    try:
+        utf_8_decode(memoryview(message)[begin:], "strict", False)  # noqa: FBT003 - `final`, which has no name in C
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _close_fault(payload: bytearray) -> tuple[int, str] | None:

@@ -25,6 +25,8 @@ _FOREIGN: Final = frozenset(
 """Headers that change how a body is read, or what must be said before it comes."""
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
 _LENGTH: Final = re.compile(r"0|[1-9][0-9]{0,9}")
+_COOKIE: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+=[!#-+\x2d-:<-\[\]-~]*"
+_COOKIES: Final = re.compile(rf"{_COOKIE}(?:; {_COOKIE})*")
 _CONNECTION: Final = {"": True, "keep-alive": True, "close": False, "upgrade": True, "keep-alive, upgrade": True}
 
 
@@ -40,7 +42,7 @@ class Head(NamedTuple):
     keeps: bool
     """Whether the connection stays for another request."""
     upgrades: bool
-    """Whether it asks for another protocol on this connection."""
+    """Whether it asks for a WebSocket on this connection; requests for other protocols are not read here."""
 
 
 def read(data: bytes) -> Head | None:
@@ -63,12 +65,13 @@ def read(data: bytes) -> Head | None:
         seen[low] = value
         headers.append((name, value))
     length = seen.get("content-length")
-    keeps = _CONNECTION.get(seen.get("connection", "").lower())
-    upgrades = "upgrade" in seen
+    connection = seen.get("connection", "").lower()
+    keeps = _CONNECTION.get(connection)
+    upgrades = method == "GET" and seen.get("upgrade", "").lower() == "websocket"
     if (
         len(headers) > MOST_HEADERS
         or keeps is None
-        or upgrades != ("upgrade" in seen.get("connection", "").lower())
+        or not upgrades == ("upgrade" in seen) == ("upgrade" in connection)
         or not _HOST.fullmatch(seen.get("host", ""))
         or (length is None) != (method == "GET")
         or (length is not None and not _LENGTH.fullmatch(length))
@@ -89,11 +92,13 @@ def query_of(text: str) -> dict[str, str]:
     return found
 
 
-def cookies_of(text: str) -> dict[str, str]:
-    """Read a Cookie header (RFC 6265 §5.4), forgiving what browsers send; the first of several values counts."""
-    found: dict[str, str] = {}
-    for pair in text.split(";"):
-        name, eq, value = pair.strip().partition("=")
-        if eq and name:
-            found.setdefault(name, value.removeprefix('"').removesuffix('"'))
-    return found
+def cookies_of(text: str) -> dict[str, str] | None:
+    """Read a Cookie header of the usual shape (RFC 6265 §4.2.1, no quotes); None for another.
+
+    The last of several values counts, as it does in aiohttp: all of an application sees the same user.
+    """
+    if not text:
+        return {}
+    if not _COOKIES.fullmatch(text):
+        return None
+    return dict(pair.split("=", 1) for pair in text.split("; "))

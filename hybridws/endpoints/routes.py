@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from hybridws.exchange import Exchange, Request
     from hybridws.server import Server
+
+log = logging.getLogger("hybridws")
 
 VARYING: Final = {"Vary": "Origin"}
 """On every answer, since each depends on who asked: no cache may give one page's to another."""
@@ -153,6 +156,9 @@ async def serve(found: Found, exchange: Exchange) -> None:
         visit.refuse(fault)
     except Gone:
         exchange.abort()  # nobody is left to be answered
+    except Exception:
+        log.exception("a request to %s failed", found.route.path.pattern)
+        exchange.fail(Answer(500, b"the server failed\n", {**PLAIN, **NO_SNIFFING, **found.cors}))
 
 
 def _refuse(server: Server, exchange: Exchange, refuse: Refusal, fault: Refused, cors: dict[str, str]) -> None:

@@ -110,7 +110,20 @@ SLEEP: Final = 0.02
 class Front(asyncio.Protocol):
     """One connection, request by request."""
 
-    __slots__ = ("_exchange", "_known", "_quiet", "_rest", "_scheme", "_site", "_skip", "full", "peer", "transport")
+    __slots__ = (
+        "_exchange",
+        "_known",
+        "_leaving",
+        "_quiet",
+        "_rest",
+        "_scheme",
+        "_site",
+        "_skip",
+        "_timer",
+        "full",
+        "peer",
+        "transport",
+    )
 
     transport: asyncio.Transport
 
@@ -121,6 +134,8 @@ class Front(asyncio.Protocol):
         self._known: dict[bytes, Known] = {}
         self._rest = b""  # what has come behind the request that is under way
         self._skip = 0  # bytes of a body that nobody wants
+        self._leaving = False  # the connection is closed once they have come ...
+        self._timer: asyncio.TimerHandle | None = None  # ... and cut if that takes too long
         self._quiet = 0  # sweeps since something came
         self._scheme = "http"
         self.full = False
@@ -143,12 +158,15 @@ class Front(asyncio.Protocol):
         self._quiet = 0
         if self._exchange is not None:
             self._exchange.more(data)
+        elif self._rest:
+            self._rest += data  # its turn is the next
         else:
             self._read(data)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         """Tell whoever writes here."""
         self._site.fronts.discard(self)
+        self._stop_timer()
         exchange, self._exchange = self._exchange, None
         if exchange:
             exchange.lose()
@@ -169,6 +187,12 @@ class Front(asyncio.Protocol):
         if self._skip:
             skipped = min(self._skip, len(data))
             self._skip -= skipped
+            if self._skip:
+                return
+            self._stop_timer()
+            if self._leaving:
+                self.transport.close()
+                return
             data = data[skipped:]
             if not data:
                 return
@@ -198,13 +222,16 @@ class Front(asyncio.Protocol):
         if not options.direct or (head.upgrades and options.compress):
             return None
         headers = CIMultiDictProxy(CIMultiDict(head.headers))
+        cookies = cookies_of(headers.get("Cookie", ""))
+        if cookies is None:
+            return None
         request = Request(
             method=head.method,
             path=head.path,
             tail=head.path[len(prefix) :],
             query=query_of(head.query),
             headers=headers,
-            cookies=cookies_of(headers.get("Cookie", "")),
+            cookies=cookies,
             remote=self.peer,
             scheme=self._scheme,
         )
@@ -231,24 +258,31 @@ class Front(asyncio.Protocol):
     def finish(self, *, keeps: bool, rest: bytes, missing: int) -> None:
         """Go on after a request has been answered: with `rest`, once the `missing` bytes of its body have come."""
         self._exchange = None
-        if not keeps or self._site.closing:
+        self._leaving = not keeps or self._site.closing
+        if self._leaving and not missing:
             self.transport.close()
             return
         self._rest, self._skip = rest, missing
         if missing:
-            asyncio.get_running_loop().call_later(LINGER, self._linger, missing)
+            self._timer = asyncio.get_running_loop().call_later(LINGER, self.transport.abort)
         self.transport.resume_reading()
         if rest:
             asyncio.get_running_loop().call_soon(self._next)
 
+    def _stop_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
     def _next(self) -> None:
         rest, self._rest = self._rest, b""
-        if rest and not self.transport.is_closing():
+        if not self.transport.is_closing():
             self.data_received(rest)
 
-    def _linger(self, _missing: int) -> None:
-        if self._skip:
-            self.transport.abort()
+    @property
+    def last(self) -> bool:
+        """Whether the request that is under way is the last one here."""
+        return self._site.closing
 
     def give(self) -> asyncio.Transport:
         """Give the connection away."""
@@ -273,16 +307,16 @@ class Front(asyncio.Protocol):
 class FrontExchange:
     """One request that the front answers."""
 
-    __slots__ = ("_bell", "_body", "_chunked", "_complete", "_front", "_head", "_keeps", "_known", "watcher")
+    __slots__ = ("_begun", "_bell", "_body", "_complete", "_front", "_head", "_keeps", "_known", "watcher")
 
     def __init__(self, front: Front, known: Known, body: bytes) -> None:
         """Begin with as much of the body, and of what comes behind it, as is there."""
         self._front: Front | None = front
         self._known = known
-        self._body = body
+        self._body: bytes | bytearray = body
         self._bell: Bell | None = None
         self._head = b""  # of a stream, until its first chunk
-        self._chunked = False
+        self._begun = False
         self._complete = False
         self._keeps = known.head.keeps
         self.watcher: Watcher | None = None
@@ -311,7 +345,7 @@ class FrontExchange:
             raise TooLarge(f"a body of {length} bytes, and {limit} are allowed (max_batch)")
         if len(self._body) < length:
             await self._wait_for(length)
-        return self._body if len(self._body) == length else self._body[:length]
+        return bytes(self._body if len(self._body) == length else self._body[:length])
 
     async def _wait_for(self, length: int) -> None:
         """Wait for the rest of a body, as long as it comes fast enough."""
@@ -321,6 +355,7 @@ class FrontExchange:
         loop = asyncio.get_running_loop()
         begun = loop.time()
         try:
+            self._resume()
             async with asyncio.timeout(options.body_grace) as patience:
                 while len(self._body) < length:
                     if self._front is None:
@@ -336,19 +371,26 @@ class FrontExchange:
         finally:
             self._bell = None
 
+    def _resume(self) -> None:
+        """Read on: what was not wanted yet may have been more than is kept."""
+        if self._front:
+            self._front.transport.resume_reading()
+
     def answer(self, answer: Answer) -> None:
         """Send a whole response."""
         front = self._front
         if front is None or self._complete:
             return
-        head = _head(answer.status, tuple(answer.headers.items()), self._keeps)
+        head = _head(answer.status, tuple(answer.headers.items()), self._keeps and not front.last)
         length = b"" if answer.status in (204, 304) else b"Content-Length: %d\r\n" % len(answer.body)
         front.transport.write(b"%b%bDate: %b\r\n\r\n%b" % (head, length, _date(), answer.body))
         self._finish()
 
     def start(self, headers: Mapping[str, str]) -> None:
         """Begin a response of status 200 whose length is not known."""
-        head = _head(200, (*headers.items(), ("Transfer-Encoding", "chunked")), self._keeps)
+        self._begun = True
+        keeps = self._keeps and not (self._front and self._front.last)
+        head = _head(200, (*headers.items(), ("Transfer-Encoding", "chunked")), keeps)
         self._head = b"%bDate: %b\r\n\r\n" % (head, _date())
 
     def write(self, data: bytes) -> None:
@@ -363,6 +405,13 @@ class FrontExchange:
             self._front.transport.write(self._head + b"0\r\n\r\n")
             self._finish()
 
+    def fail(self, answer: Answer) -> None:
+        """Send this response, or cut the connection if another has begun."""
+        if self._begun:
+            self.abort()
+        else:
+            self.answer(answer)
+
     def abort(self) -> None:
         """Cut the connection at once."""
         if self._front:
@@ -376,17 +425,19 @@ class FrontExchange:
             raise Gone
         transport, self._front = self._front.give(), None
         transport.write(b"%bDate: %b\r\n\r\n" % (_head(101, tuple(headers.items()), keeps=True), _date()))
-        return Framed(transport, options.max_batch, chosen, self._body)
+        return Framed(transport, options.max_batch, chosen, bytes(self._body))
 
     # ── for the front ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def more(self, data: bytes) -> None:
         """Take what else has come: the rest of the body, and what stands behind it."""
+        if isinstance(self._body, bytes):
+            self._body = bytearray(self._body)  # a body in a million pieces costs what one in a few costs
         self._body += data
         if self._bell:
             self._bell.ring()
-        elif self._front and len(self._body) > self._known.head.length + WRITE_AHEAD:
-            self._front.transport.pause_reading()  # pipelined requests wait for their turn
+        elif self._front and len(self._body) > WRITE_AHEAD:
+            self._front.transport.pause_reading()  # a body that is not asked for yet, and pipelined requests, wait
 
     def room(self) -> None:
         """Note that the network takes more again."""
@@ -410,7 +461,8 @@ class FrontExchange:
         if front is not None and not front.full:
             self._front = None
             length = self._known.head.length
-            front.finish(keeps=self._keeps, rest=self._body[length:], missing=max(length - len(self._body), 0))
+            body = self._body
+            front.finish(keeps=self._keeps, rest=bytes(body[length:]), missing=max(length - len(body), 0))
 
 
 @lru_cache(maxsize=256)

@@ -12,6 +12,22 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
+    from aiohttp import web
+
+
+@pytest.fixture
+async def in_front() -> AsyncIterator[Callable[..., Awaitable[stage.Served]]]:
+    """Serve applications with our own runner in this process; they end with the test."""
+    served: list[stage.Served] = []
+
+    async def begin(app: web.Application, **settings: object) -> stage.Served:
+        served.append(await stage.Served.begin(app, **settings))
+        return served[-1]
+
+    yield begin
+    for one in served:
+        await one.end()
+
 
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[stage.Process]]]:

@@ -8,7 +8,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from hybridws.run import serve
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PATIENCE: Final = 30.0
@@ -106,6 +111,40 @@ class Process:
         async with asyncio.timeout(patience):
             self.log += (await self.process.stderr.read()).decode()
             return await self.process.wait()
+
+
+class Served:
+    """One application that our runner serves in this process."""
+
+    def __init__(self, stop: asyncio.Event, task: asyncio.Task[None], url: str) -> None:
+        """Keep what was begun; `begin` does it."""
+        self.url: Final = url
+        self._stop = stop
+        self._task = task
+
+    @classmethod
+    async def begin(cls, app: web.Application, **settings: object) -> Self:
+        """Serve on any free port, and wait until it listens."""
+        stop = asyncio.Event()
+        listening: asyncio.Queue[list[str]] = asyncio.Queue()
+        options: dict[str, Any] = {"port": 0, "shutdown_timeout": 2.0, **settings}
+        task = asyncio.create_task(serve(app, stop=stop, started=listening.put_nowait, **options))
+        urls = asyncio.ensure_future(listening.get())
+        await asyncio.wait((urls, task), timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        if not urls.done():
+            urls.cancel()
+            await task
+        return cls(stop, task, urls.result()[0])
+
+    def stop(self) -> None:
+        """Begin to end it in order."""
+        self._stop.set()
+
+    async def end(self) -> None:
+        """End it in order, and wait for that."""
+        self.stop()
+        async with asyncio.timeout(PATIENCE):
+            await self._task
 
 
 async def start(folder: Path, *arguments: str, **variables: str) -> Process:
