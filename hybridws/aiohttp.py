@@ -221,6 +221,9 @@ class HttpExchange:
                 await self._socket.run()
             elif not isinstance(self.response, Upgraded):
                 await self._write()
+                if self._web.headers.get("Content-Encoding"):
+                    # aiohttp reads on, unpacks what nobody wants, and logs a traceback if that does not unpack.
+                    self._web.protocol.force_close()
         except (ConnectionError, ClientError, asyncio.CancelledError) as error:
             self._lost = True
             if self.watcher:
@@ -260,9 +263,6 @@ class HttpExchange:
         self._answer = None
         if self.watcher:
             self.watcher.room()
-        if self._web.headers.get("Content-Encoding"):
-            # aiohttp reads on, unpacks what nobody wants, and logs a traceback if that does not unpack.
-            self._web.protocol.force_close()
 
     def fail(self, answer: Answer) -> None:
         """Send this response, or cut the connection if another has begun."""

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import Final
 
-from aiohttp import ClientError
+from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from hybridws.refusals import MAX_LOGGED, MINUTE, Quota, one_line
@@ -34,7 +34,7 @@ class Calm(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Let a record pass, changed if it tells of what a client did wrong."""
         fault = record.exc_info[1] if record.exc_info else None
-        if not isinstance(fault, HttpProcessingError | ClientError):
+        if not isinstance(fault, HttpProcessingError | ClientError | web.RequestPayloadError):
             return True
         passes, kept = self._quota.ask(time.monotonic())
         if not passes:

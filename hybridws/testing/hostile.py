@@ -249,7 +249,7 @@ def requests(host: str, path: str) -> list[bytes]:
         get + b"Content-Length: 4\r\n" + close + b"\r\nbody",
         chunked + close + b"\r\nZ\r\nx\r\n0\r\n\r\n",
         chunked + close + b"\r\n-1\r\nx\r\n0\r\n\r\n",
-        chunked + close + b"\r\nffffffffffffffff\r\nx\r\n0\r\n\r\n",
+        chunked + close + b"\r\n1ffffffffffffffff\r\nx\r\n0\r\n\r\n",
         chunked + close + b"\r\n1" + b";a=b" * 10_000 + b"\r\nx\r\n0\r\n\r\n",
         chunked + close + b"\r\n1\r\nxy\r\n0\r\n\r\n",
         chunked + close + b"\r\n1\nx\n0\n\n",

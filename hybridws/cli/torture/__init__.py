@@ -81,6 +81,13 @@ def add(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
         default=MOST,
         help="for one hostile input (default: %(default)g)",
     )
+    parser.add_argument(
+        "--patience",
+        metavar="SECONDS",
+        type=to_seconds,
+        default=PATIENCE,
+        help="for what is owed (default: %(default)g)",
+    )
     parser.add_argument("--event", default="message", help="of Socket.IO, that is said back (default: %(default)s)")
     parser.add_argument("--seed", type=_count, help="hold the same trial again")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -185,7 +192,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
 
 async def _trials(args: argparse.Namespace, rng: random.Random) -> AsyncIterator[Trial]:
     dialect = DIALECTS[args.protocol]
-    load = Load(args.rate, args.seconds, PATIENCE, rng)
+    load = Load(args.rate, args.seconds, args.patience, rng)
     options = _options(args)
     if args.protocol == "socketio":
         options["event"] = args.event

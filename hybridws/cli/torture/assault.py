@@ -164,7 +164,7 @@ class Front:
         if status is None or int(status[1]) < SERVER_FAULT:
             return ""
         body = answer.partition(b"\r\n\r\n")[2]
-        if int(status[1]) == SERVER_FAULT and body.startswith(self._dialect.own_500 or (b"\xff",)):
+        if int(status[1]) == SERVER_FAULT and self._dialect.says_500 and b"Server Error" not in body:
             return ""
         if int(status[1]) in (501, 505):
             return ""  # it does not know the method, or the version, and says so

@@ -75,8 +75,10 @@ async def hold(  # noqa: PLR0913, PLR0917 - what a trial consists of
         stack.push_async_callback(_end, hearing)
         hurting = asyncio.create_task(way(proxy, peer, load))
         stack.push_async_callback(_end, hurting)
-        await _say(peer, tally, load, hurting)
+        saying = asyncio.create_task(_say(peer, tally, load, hurting))
+        stack.push_async_callback(_end, saying)
         faults = await hurting
+        await asyncio.wait([saying], timeout=load.seconds + load.patience)  # who cannot resume may hang there for ever
         proxy.mode = "ok"
         peer.hurry()
         loop = asyncio.get_running_loop()
@@ -111,8 +113,6 @@ async def _say(peer: Peer, tally: Tally, load: Load, hurting: asyncio.Task[Any])
         while tally.sent < due:
             await peer.send(tally.next())
         await asyncio.sleep(BURST)
-        if hurting.done() and hurting.exception():
-            return
 
 
 async def _end(task: asyncio.Task[Any]) -> None:
