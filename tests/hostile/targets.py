@@ -1,4 +1,4 @@
-"""Every decoder of what a stranger sends, each as a function of bytes that fails in the way that is said, or not at all.
+"""Every decoder of what a stranger sends, as a function of bytes that fails in the way that is said, or not at all.
 
 Hypothesis tries them in `test_decoders.py`, atheris in `fuzz.py`.
 """
@@ -78,7 +78,7 @@ def first_packet(data: bytes) -> None:
 
 
 def websocket_frames(data: bytes) -> None:
-    """Read WebSocket frames: cut anywhere they are the same, no message is over the limit, nothing comes after a fault."""
+    """Read WebSocket frames: cut anywhere they are the same; no message is over the limit, none comes after a fault."""
     whole, pieces = FrameReader(LIMIT), FrameReader(LIMIT)
     found = _all(whole, data)
     size = data[0] % 7 + 1 if data else 1
