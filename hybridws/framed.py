@@ -46,6 +46,7 @@ class Framed(asyncio.Protocol):
         "_early",
         "_left",
         "_out",
+        "_owed",
         "_paused",
         "_reader",
         "_timer",
@@ -63,6 +64,7 @@ class Framed(asyncio.Protocol):
         self._transport = transport
         self._reader = FrameReader(max_size, mask)
         self._out: list[bytes] = []
+        self._owed: bytes | None = None  # the newest ping, if the network was full when it came
         self._early = early
         self._paused = True
         self._busy = False  # there is more to read than one turn of the loop is for
@@ -117,9 +119,16 @@ class Framed(asyncio.Protocol):
             self._end(code, reason)
             return
         if opcode == PING:
+            self._answer_ping(words)
+        self.listener.hear(None)
+
+    def _answer_ping(self, words: bytes) -> None:
+        """Send a pong, or owe it: who pings without reading fills no memory, and only the newest counts (§5.5.3)."""
+        if self.full:
+            self._owed = words
+        else:
             self.send(PONG, words)
             self.flush()
-        self.listener.hear(None)
 
     def _break(self, code: int, reason: str) -> None:
         """End the connection for what came: nothing more of it can be read."""
@@ -142,6 +151,9 @@ class Framed(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Tell the listener that the network takes more."""
         self.full = False
+        owed, self._owed = self._owed, None
+        if owed is not None:
+            self._answer_ping(owed)
         if not self._left:
             self.listener.room()
 

@@ -13,6 +13,8 @@ import pytest
 from aiohttp import web
 
 from hybridws.run.process import find_loop
+from tests.run.stage import Served
+from tests.ways import DIRECT, FRONT, LOOP
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -22,16 +24,14 @@ SEED = int(os.environ.get("HYBRIDWS_TEST_SEED") or random.SystemRandom().randran
 
 os.environ["HYBRIDWS_TEST_SEED"] = str(SEED)  # so that all of xdist's workers choose the same sample
 
-LOOP = os.environ.get("HYBRIDWS_LOOP") or "asyncio"
-"""HYBRIDWS_LOOP=uvloop runs every async test on uvloop instead of asyncio's own loop."""
-
 SETTLE = 5.0
 """Seconds that tasks and sessions may take to end after a test."""
 
 
 def pytest_report_header() -> str:
-    """Print the seed, so that a failing sample can be run again, and the loop."""
-    return f"sample seed: HYBRIDWS_TEST_SEED={SEED}, loop: HYBRIDWS_LOOP={LOOP}"
+    """Print the seed, so that a failing sample can be run again, and the way in which servers are run."""
+    ways = f"HYBRIDWS_LOOP={LOOP} HYBRIDWS_DIRECT={DIRECT:d} HYBRIDWS_FRONT={FRONT:d}"
+    return f"sample seed: HYBRIDWS_TEST_SEED={SEED}, way: {ways}"
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -63,11 +63,16 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[str]]]:
     """Start applications as production does, and give their addresses, `http://127.0.0.1:port`.
 
     It is aiohttp's `AppRunner` on a real socket, with its default settings unless others are given; all end with the
-    test. (aiohttp's TestServer cancels handlers whose client has left, which no default server does.)
+    test. (aiohttp's TestServer cancels handlers whose client has left, which no default server does.) With
+    HYBRIDWS_FRONT=1 it is our own runner, unless there are options for aiohttp's.
     """
     runners: list[web.AppRunner] = []
+    ours: list[Served] = []
 
     async def start(app: web.Application, **runner_options: object) -> str:
+        if FRONT and not runner_options:
+            ours.append(await Served.begin(app, shutdown_timeout=0.5))
+            return ours[-1].url
         runner = web.AppRunner(app, **runner_options)  # type: ignore[arg-type]
         await runner.setup()
         runners.append(runner)
@@ -77,6 +82,8 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[str]]]:
         return f"http://{host}:{port}"
 
     yield start
+    for one in ours:
+        await one.end()
     for runner in runners:
         await runner.cleanup()
 

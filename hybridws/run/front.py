@@ -8,27 +8,21 @@ its requests from aiohttp, since it expects to see them.
 from __future__ import annotations
 
 import asyncio
-import time
-from email.utils import formatdate
-from functools import lru_cache
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from hybridws.agenda import become_task, begin
-from hybridws.core.heads import END, Head, cookies_of, query_of, read
+from hybridws.agenda import begin
+from hybridws.core.heads import END, cookies_of, query_of, read
 from hybridws.endpoints import Lost, Missing, find, serve
-from hybridws.errors import TooLarge, TooSlow
-from hybridws.exchange import Gone, Request
-from hybridws.framed import WRITE_AHEAD, Framed, handshake
-from hybridws.seat import Bell
+from hybridws.exchange import Request
+from hybridws.framed import WRITE_AHEAD
+from hybridws.run.exchange import FrontExchange, Known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from hybridws.endpoints.routes import Found
-    from hybridws.exchange import Answer, Watcher
     from hybridws.server import Server
 
 SWEEP: Final = 5.0
@@ -37,15 +31,6 @@ LINGER: Final = 10.0
 """Seconds for which the rest of a body is read that nobody wants: who is cut while sending may not read the answer."""
 HEADS: Final = 2
 """Heads that a connection remembers: a client's requests hardly differ (SockJS: one sends, one receives)."""
-
-
-class Known(NamedTuple):
-    """What a head says: the same for each request with the same head."""
-
-    head: Head
-    request: Request
-    server: Server
-    found: Found | Lost
 
 
 class Site:
@@ -111,11 +96,12 @@ class Front(asyncio.Protocol):
     """One connection, request by request."""
 
     __slots__ = (
+        "_ahead",
+        "_at",
         "_exchange",
         "_known",
         "_leaving",
         "_quiet",
-        "_rest",
         "_scheme",
         "_site",
         "_skip",
@@ -132,7 +118,8 @@ class Front(asyncio.Protocol):
         self._site = site
         self._exchange: FrontExchange | None = None
         self._known: dict[bytes, Known] = {}
-        self._rest = b""  # what has come behind the request that is under way
+        self._ahead: bytes | bytearray = b""  # what has come behind the request that is under way ...
+        self._at = 0  # ... from here on
         self._skip = 0  # bytes of a body that nobody wants
         self._leaving = False  # the connection is closed once they have come ...
         self._timer: asyncio.TimerHandle | None = None  # ... and cut if that takes too long
@@ -156,12 +143,10 @@ class Front(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read a request, or more of the one that is under way."""
         self._quiet = 0
-        if self._exchange is not None:
-            self._exchange.more(data)
-        elif self._rest:
-            self._rest += data  # its turn is the next
+        if self._exchange is None and not self._ahead:
+            self._read(data, 0)
         else:
-            self._read(data)
+            self._keep(data)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         """Tell whoever writes here."""
@@ -183,30 +168,50 @@ class Front(asyncio.Protocol):
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _read(self, data: bytes) -> None:
+    def _keep(self, data: bytes) -> None:
+        """Keep what cannot be read yet: more of a body, and requests that wait for their turn."""
+        exchange = self._exchange
+        if exchange is not None and exchange.lack:
+            data = exchange.more(data)
+        if data:
+            if isinstance(self._ahead, bytes):
+                self._ahead = bytearray(self._ahead[self._at :])
+                self._at = 0
+            self._ahead += data
+        if len(self._ahead) - self._at > WRITE_AHEAD or (exchange is not None and exchange.is_unasked):
+            self.transport.pause_reading()  # the rest waits in the network
+
+    def _read(self, data: bytes, at: int) -> None:
+        """Read the request that begins at `at`."""
         if self._skip:
-            skipped = min(self._skip, len(data))
-            self._skip -= skipped
-            if self._skip:
-                return
-            self._stop_timer()
-            if self._leaving:
-                self.transport.close()
-                return
-            data = data[skipped:]
-            if not data:
-                return
-        end = data.find(END)
-        known = None if end < 0 else self._know(data[: end + 2])
-        if known is None:
-            self._hand_on(data)
+            at = self._pass_over(data)
+        if at == len(data):
             return
-        body = data[end + len(END) :]
-        self._exchange = FrontExchange(self, known, body)
+        end = data.find(END, at)
+        known = None if end < 0 else self._know(data[at : end + 2])
+        if known is None:
+            self._hand_on(data[at:])
+            return
+        begins = end + len(END)
+        ends = begins + known.head.length
+        if ends < len(data):
+            self._ahead, self._at = data, ends
+        self._exchange = FrontExchange(self, known, data[begins:ends])
         if isinstance(known.found, Lost):
             known.found.answer(self._exchange)
         else:
             begin(serve(known.found, self._exchange), known.server.tasks)
+
+    def _pass_over(self, data: bytes) -> int:
+        """Throw away more of a body that nobody wants; return where it ends."""
+        skipped = min(self._skip, len(data))
+        self._skip -= skipped
+        if not self._skip:
+            self._stop_timer()
+            if self._leaving:
+                self.transport.close()
+                return len(data)
+        return skipped
 
     def _know(self, data: bytes) -> Known | None:
         """Learn what a head says, or remember it; None for one that is not ours."""
@@ -255,18 +260,19 @@ class Front(asyncio.Protocol):
         protocol.connection_made(self.transport)
         protocol.data_received(data)
 
-    def finish(self, *, keeps: bool, rest: bytes, missing: int) -> None:
-        """Go on after a request has been answered: with `rest`, once the `missing` bytes of its body have come."""
+    def finish(self, *, keeps: bool, missing: int) -> None:
+        """Go on after a request has been answered, once the `missing` bytes of its body have come."""
         self._exchange = None
         self._leaving = not keeps or self._site.closing
         if self._leaving and not missing:
             self.transport.close()
             return
-        self._rest, self._skip = rest, missing
+        self._skip = missing
         if missing:
             self._timer = asyncio.get_running_loop().call_later(LINGER, self.transport.abort)
-        self.transport.resume_reading()
-        if rest:
+        if len(self._ahead) - self._at <= WRITE_AHEAD:
+            self.transport.resume_reading()
+        if self._ahead:
             asyncio.get_running_loop().call_soon(self._next)
 
     def _stop_timer(self) -> None:
@@ -275,20 +281,22 @@ class Front(asyncio.Protocol):
             self._timer = None
 
     def _next(self) -> None:
-        rest, self._rest = self._rest, b""
+        """Read the request whose turn it is."""
+        data, at = bytes(self._ahead), self._at
+        self._ahead, self._at = b"", 0
         if not self.transport.is_closing():
-            self.data_received(rest)
+            self._read(data, at)
 
     @property
     def last(self) -> bool:
         """Whether the request that is under way is the last one here."""
         return self._site.closing
 
-    def give(self) -> asyncio.Transport:
-        """Give the connection away."""
+    def give(self) -> tuple[asyncio.Transport, bytes]:
+        """Give the connection away, and what has come on it behind the request that is under way."""
         self._site.fronts.discard(self)
         self._exchange = None
-        return self.transport
+        return self.transport, bytes(self._ahead[self._at :])
 
     # ── the site's looks ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -302,190 +310,3 @@ class Front(asyncio.Protocol):
         """Close the connection unless a request is under way."""
         if self._exchange is None:
             self.transport.close()
-
-
-class FrontExchange:
-    """One request that the front answers."""
-
-    __slots__ = ("_begun", "_bell", "_body", "_complete", "_front", "_head", "_keeps", "_known", "watcher")
-
-    def __init__(self, front: Front, known: Known, body: bytes) -> None:
-        """Begin with as much of the body, and of what comes behind it, as is there."""
-        self._front: Front | None = front
-        self._known = known
-        self._body: bytes | bytearray = body
-        self._bell: Bell | None = None
-        self._head = b""  # of a stream, until its first chunk
-        self._begun = False
-        self._complete = False
-        self._keeps = known.head.keeps
-        self.watcher: Watcher | None = None
-
-    # ── for the endpoints ─────────────────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def request(self) -> Request:
-        """The request."""
-        return self._known.request
-
-    @property
-    def gone(self) -> bool:
-        """Whether the client has left."""
-        return self._front is None or self._front.transport.is_closing()
-
-    @property
-    def full(self) -> bool:
-        """Whether the network takes no more for now."""
-        return self._front is not None and self._front.full
-
-    async def read(self, limit: int) -> bytes:
-        """Return the body. Raises TooLarge over `limit` bytes, TooSlow, Gone."""
-        length = self._known.head.length
-        if length > limit:
-            raise TooLarge(f"a body of {length} bytes, and {limit} are allowed (max_batch)")
-        if len(self._body) < length:
-            await self._wait_for(length)
-        return bytes(self._body if len(self._body) == length else self._body[:length])
-
-    async def _wait_for(self, length: int) -> None:
-        """Wait for the rest of a body, as long as it comes fast enough."""
-        await become_task()
-        options = self._known.server.options
-        bell = self._bell = Bell()
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
-        try:
-            self._resume()
-            async with asyncio.timeout(options.body_grace) as patience:
-                while len(self._body) < length:
-                    if self._front is None:
-                        raise Gone
-                    await bell.wait()
-                    patience.reschedule(begun + options.body_grace + len(self._body) / options.body_rate)
-        except TimeoutError:
-            self._keeps = False
-            raise TooSlow(
-                f"{len(self._body)} bytes of the body came in {loop.time() - begun:.0f} s: after "
-                f"{options.body_grace:g} s it must come with {options.body_rate} bytes per second (body_rate)"
-            ) from None
-        finally:
-            self._bell = None
-
-    def _resume(self) -> None:
-        """Read on: what was not wanted yet may have been more than is kept."""
-        if self._front:
-            self._front.transport.resume_reading()
-
-    def answer(self, answer: Answer) -> None:
-        """Send a whole response."""
-        front = self._front
-        if front is None or self._complete:
-            return
-        head = _head(answer.status, tuple(answer.headers.items()), self._keeps and not front.last)
-        length = b"" if answer.status in (204, 304) else b"Content-Length: %d\r\n" % len(answer.body)
-        front.transport.write(b"%b%bDate: %b\r\n\r\n%b" % (head, length, _date(), answer.body))
-        self._finish()
-
-    def start(self, headers: Mapping[str, str]) -> None:
-        """Begin a response of status 200 whose length is not known."""
-        self._begun = True
-        keeps = self._keeps and not (self._front and self._front.last)
-        head = _head(200, (*headers.items(), ("Transfer-Encoding", "chunked")), keeps)
-        self._head = b"%bDate: %b\r\n\r\n" % (head, _date())
-
-    def write(self, data: bytes) -> None:
-        """Write one chunk of it."""
-        if self._front and data:
-            head, self._head = self._head, b""
-            self._front.transport.write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
-
-    def end(self) -> None:
-        """End the response that `start` began."""
-        if self._front and not self._complete:
-            self._front.transport.write(self._head + b"0\r\n\r\n")
-            self._finish()
-
-    def fail(self, answer: Answer) -> None:
-        """Send this response, or cut the connection if another has begun."""
-        if self._begun:
-            self.abort()
-        else:
-            self.answer(answer)
-
-    def abort(self) -> None:
-        """Cut the connection at once."""
-        if self._front:
-            self._front.transport.abort()
-
-    async def upgrade(self) -> Framed:
-        """Make this request a WebSocket that nobody listens to yet. Raises Malformed, Gone."""
-        options = self._known.server.options
-        headers, chosen = handshake(self.request, options.subprotocols)
-        if self._front is None or self._front.transport.is_closing():
-            raise Gone
-        transport, self._front = self._front.give(), None
-        transport.write(b"%bDate: %b\r\n\r\n" % (_head(101, tuple(headers.items()), keeps=True), _date()))
-        return Framed(transport, options.max_batch, chosen, bytes(self._body))
-
-    # ── for the front ─────────────────────────────────────────────────────────────────────────────────────────────
-
-    def more(self, data: bytes) -> None:
-        """Take what else has come: the rest of the body, and what stands behind it."""
-        if isinstance(self._body, bytes):
-            self._body = bytearray(self._body)  # a body in a million pieces costs what one in a few costs
-        self._body += data
-        if self._bell:
-            self._bell.ring()
-        elif self._front and len(self._body) > WRITE_AHEAD:
-            self._front.transport.pause_reading()  # a body that is not asked for yet, and pipelined requests, wait
-
-    def room(self) -> None:
-        """Note that the network takes more again."""
-        if self.watcher:
-            self.watcher.room()
-        if self._complete:
-            self._finish()
-
-    def lose(self) -> None:
-        """Note that the connection is gone."""
-        self._front = None
-        if self._bell:
-            self._bell.ring()
-        if self.watcher:
-            self.watcher.gone()
-
-    def _finish(self) -> None:
-        """Let the connection go on once the network has taken the answer."""
-        self._complete = True
-        front = self._front
-        if front is not None and not front.full:
-            self._front = None
-            length = self._known.head.length
-            body = self._body
-            front.finish(keeps=self._keeps, rest=bytes(body[length:]), missing=max(length - len(body), 0))
-
-
-@lru_cache(maxsize=256)
-def _head(status: int, headers: tuple[tuple[str, str], ...], keeps: bool) -> bytes:  # noqa: FBT001 - cached
-    """Write the head of a response, up to what differs between two of its kind."""
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
-    lines += [f"{name}: {_one_line(value)}" for name, value in headers]
-    if not keeps:
-        lines.append("Connection: close")
-    return ("\r\n".join(lines) + "\r\n").encode("utf-8", "surrogateescape")
-
-
-def _one_line(value: str) -> str:
-    if "\r" in value or "\n" in value or "\0" in value:
-        raise ValueError(f"a header's value must be one line: {value!r}")
-    return value
-
-
-def _date() -> bytes:
-    """Return the time as a header has it (RFC 9110 §5.6.7), written anew once a second."""
-    return _written(int(time.time()))
-
-
-@lru_cache(maxsize=1)
-def _written(now: int) -> bytes:
-    return formatdate(now, usegmt=True).encode()

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from hybridws.aiohttp import mount
 from tests.client.ground import Place
+from tests.ways import mounting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,7 +24,7 @@ def place(serve: Callable[..., Awaitable[str]]) -> Mounting:
 
     async def start(handler: Callable[[Session], Any], **options: object) -> Place:
         app = web.Application()
-        server = mount(app, "/s", handler, **options)
+        server = mount(app, "/s", handler, **mounting(options))
         return Place(await serve(app) + "/s", server)
 
     return start

@@ -11,6 +11,7 @@ from aiohttp import web
 from hybridws.aiohttp import mount
 from tests.conformance.peers import HTTP, Dial, HttpPeer, Mounting, Peer, SocketPeer
 from tests.conformance.wire import Place
+from tests.ways import mounting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -30,7 +31,7 @@ def place(serve: Callable[..., Awaitable[str]]) -> Mounting:
         **options: object,
     ) -> Place:
         app = web.Application()
-        server = mount(app, prefix, handler, **{"legacy": True, **options})
+        server = mount(app, prefix, handler, **mounting({"legacy": True, **options}))
         return Place(await serve(app, **(runner or {})), prefix, server)
 
     return start

@@ -10,6 +10,7 @@ from aiohttp import web
 from hybridws.aiohttp import mount
 from tests.conformance.wire import Place, Witness
 from tests.endpoints.native_wire import Talk
+from tests.ways import mounting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -31,7 +32,7 @@ def place(serve: Callable[..., Awaitable[str]]) -> Mounting:
         **options: object,
     ) -> Place:
         app = web.Application()
-        server = mount(app, prefix, handler, **options)
+        server = mount(app, prefix, handler, **mounting(options))
         return Place(await serve(app, **(runner or {})), prefix, server)
 
     return start

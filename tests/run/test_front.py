@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientError, web
 
 from hybridws.aiohttp import mount
 from hybridws.framed import WRITE_AHEAD
@@ -42,7 +42,10 @@ async def page(_request: web.Request) -> web.Response:
 
 async def measure(request: web.Request) -> web.Response:
     """Tell what came."""
-    return web.Response(text=(await request.read()).decode())
+    try:
+        return web.Response(text=(await request.read()).decode())
+    except (ClientError, ConnectionError):
+        return web.Response(status=400)  # nobody reads it
 
 
 def application(handler: Callable[[Session], Any] = echo, **options: Any) -> tuple[web.Application, Server]:  # noqa: ANN401
@@ -177,7 +180,7 @@ async def test_what_comes_while_the_next_waits_its_turn(in_front: InFront) -> No
         address = f"/echo/0/{10_000 + cut}"
         behind = post(f"{address}/xhr_send", b'["one"]')
         with socket.create_connection((parts.hostname, parts.port)) as client:
-            client.setblocking(False)
+            client.settimeout(0)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await loop.sock_sendall(client, post(f"{address}/xhr"))
             assert (await loop.sock_recv(client, 4096)).endswith(b"o\n")
@@ -239,6 +242,13 @@ USUAL: Final = {
     "OPTIONS *": b"OPTIONS * HTTP/1.1\r\nHost: here\r\n\r\n",
     "DELETE": b"DELETE /echo/info HTTP/1.1\r\nHost: here\r\n\r\n",
 }
+BODIES: Final = {b"Content-Length: 2\r\n": b"[]", b"Content-Length: 02\r\n": b"[]", b"hunked": b"2\r\n[]\r\n0\r\n\r\n"}
+"""What an odd head promises: by what stands in it."""
+ASKED: Final = USUAL | {
+    name: head + next((body for word, body in BODIES.items() if word in head), b"")
+    for name, head in ODD.items()
+    if name != "a length of 11 digits"  # aiohttp waits for it in a task
+}
 CHANGING: Final = ("Date", "Server", "ETag", "Last-Modified")
 
 
@@ -259,21 +269,22 @@ async def answer_to(origin: str, request: bytes) -> object:
         if request.startswith(b"HEAD"):
             return (await wire.head()).status
         try:
+            if b"Expect" in request:
+                assert await wire.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
             return compared(await wire.reply())
         except (EOFError, ConnectionError):
             return None
 
 
 @pytest.mark.logs_errors  # aiohttp does, for what it cannot read
-@pytest.mark.parametrize("request_", [pytest.param(data, id=name) for name, data in (USUAL | ODD).items()])
+@pytest.mark.parametrize("request_", [pytest.param(data, id=name) for name, data in ASKED.items()])
 async def test_it_answers_as_aiohttp_does(in_front: InFront, serve: Serve, request_: bytes) -> None:
     """The same application says the same, whoever serves it: for usual requests, and for each of the odd ones."""
-    data = request_ + (b"" if b"Content-Length: 2" not in request_ else b"[]")
     here, _ = application(max_message=1000, max_batch=2000)
     there, _ = application(max_message=1000, max_batch=2000)
     mine = await in_front(here, keepalive_timeout=1)
-    theirs = await serve(there, keepalive_timeout=1)
-    assert await answer_to(mine.url, data) == await answer_to(theirs, data)
+    theirs = await serve(there, keepalive_timeout=1)  # options of aiohttp's runner: so it is that one
+    assert await answer_to(mine.url, request_) == await answer_to(theirs, request_)
 
 
 @pytest.mark.logs_errors
@@ -481,8 +492,6 @@ async def test_a_stream_that_is_not_read(in_front: InFront) -> None:
                     break  # it waits for room
                 sent += 1
         assert sent < 1000, "60 MB were taken that nobody reads"
-        (one,) = [task for task in (session.seat,) if task]
-        assert one
         got = 0
         while got < sent:
             got += (await wire.chunk()).count(message.encode())
@@ -493,7 +502,7 @@ async def test_answers_that_are_not_read(in_front: InFront) -> None:
     """Requests in a row whose answers nobody reads wait in the network; all are answered once somebody does."""
     app, _ = application()
     served = await in_front(app)
-    count = 100_000
+    count = 20_000
     async with await Wire.to(served.url) as wire:
         wire.writer.write(GREET.request * count)
         sent = asyncio.ensure_future(wire.writer.drain())
