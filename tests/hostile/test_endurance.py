@@ -52,8 +52,8 @@ async def count(session: Connection, stop: asyncio.Event) -> tuple[int, list[Any
     echoed: list[Any] = []
 
     async def hear() -> None:
-        async for message in session:  # noqa: PERF401 - it is looked at meanwhile
-            echoed.append(message)
+        async for message in session:
+            echoed.append(message)  # noqa: PERF401 - looked at meanwhile
 
     hearing = asyncio.create_task(hear())
     said = 0
