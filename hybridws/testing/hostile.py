@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import Final
+from typing import Final, cast
 
 import msgpack
 
@@ -80,6 +80,11 @@ SOCKJS_BODIES: Final = (
 """Bodies that no client of SockJS sends."""
 
 
+def pack(value: object) -> bytes:
+    """Write one value in msgpack."""
+    return cast("bytes", msgpack.packb(value))
+
+
 def json_packets() -> list[bytes]:
     """Return lines in JSON."""
     return [line.encode("utf-8", "surrogatepass") for line in JSON_PACKETS]
@@ -97,7 +102,7 @@ def msgpack_packets() -> list[bytes]:
         *(["m", msgpack.Timestamp(1, 2)], ["b", "x"], ["b", 1], ["@"], ["@", 1, 2, 3, 4], ["i", 1], ["o"], ["x", 1]),
         *(["m", [0] * 10_001], ["m", [[]] * 10_001], ["m", "x" * 300_000], ["b", b"x" * 300_000]),
     ]
-    packed = [bytes(msgpack.packb(value)) for value in values]
+    packed = [pack(value) for value in values]
     nested = [b"\x92\xa1m" + b"\x91" * depth + b"\x01" for depth in (31, 33, 600, 5000, 100_000)]
     maps = [b"\x92\xa1m" + b"\x81\xa1k" * depth + b"\x01" for depth in (33, 5000)]
     cut = [b"\x92\xa1m", b"\x92\xa1m\xdd\xff\xff\xff\xff", b"\x92\xa1m\xc7\xff", b"\x92\xa1m\xa5ab", b"\x92\xa1m\xff"]

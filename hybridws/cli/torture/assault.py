@@ -14,7 +14,6 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgpack
 from yarl import URL
 
 from hybridws.testing import hostile
@@ -245,7 +244,7 @@ class Knocker:
 
     def _attach(self, sid: str, key: str, n: int) -> bytes:
         words = ["@", sid, key, n, 0, {"hold": 0}]
-        return json.dumps(words).encode() + b"\n" if self._codec == "json" else bytes(msgpack.packb(words))
+        return json.dumps(words).encode() + b"\n" if self._codec == "json" else hostile.pack(words)
 
     async def _opened(self) -> tuple[str, str]:
         """Open a session and let a poll attach to it, so that it is somebody's and counts as no other."""
