@@ -1,7 +1,7 @@
 # The project's commands. Each needs Python 3.11 or newer and sets up what else it needs; a second run is quick.
 # More for the program: make demo ARGS="--port 8081", make test ARGS="tests/core -x"
 
-.PHONY: help demo test test-ways test-compiled test-all check js fmt simulate mutants bench profile bench-networks
+.PHONY: help demo test test-ways test-compiled test-all check js fmt simulate mutants guards fuzz torture autobahn bench profile bench-networks
 
 help:      ## Say what can be made
 	@sed -n 's/^\([a-z-]*\): *##/make \1\t/p' Makefile
@@ -37,6 +37,18 @@ simulate:  ## Try 10,000 random lives of two links on a hostile network, and 500
 
 mutants:   ## Show that the simulation finds faults that were planted in the core
 	@tools/setup test && tools/mutants $(ARGS)
+
+guards:    ## Show that for each guard against a known attack there is a test that fails without it
+	@tools/setup test && tools/guards $(ARGS)
+
+fuzz:      ## Fuzz every decoder, a minute each (HYBRIDWS_SECONDS)
+	@tools/setup test && tools/fuzz $(ARGS)
+
+torture:   ## Hold the trials of hybridws torture at full length against a server of our own (some 20 minutes)
+	@tools/setup test && tools/torture $(ARGS)
+
+autobahn:  ## Run the public Autobahn suite against a raw WebSocket, where a Python 2.7 can be found
+	@tools/setup test && tools/autobahn $(ARGS)
 
 bench:     ## Measure the server beside others; ARGS="--only ws-echo-1 --rounds 3" measures less
 	@tools/venv test && .venv/bin/python -m benchmarks $(ARGS)

@@ -30,6 +30,10 @@ class Agenda:
         self._soon: list[Callable[[], None]] = []
         self._slots: dict[int, dict[Callable[[], None], None]] = {}
 
+    def now(self) -> float:
+        """Tell the loop's time, in monotonic seconds."""
+        return asyncio.get_running_loop().time()
+
     def soon(self, call: Callable[[], None]) -> None:
         """Have this called once the turn is over."""
         if not self._soon:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -24,11 +25,18 @@ if TYPE_CHECKING:
 
     from hybridws.exchange import Socket, Watcher
 
+log = logging.getLogger("hybridws")
+
 SERVERS: Final = web.AppKey("hybridws", dict[str, Server])
 """The servers that are mounted on an application, by prefix: `app[SERVERS]["/chat"].broadcast(...)`."""
 
 WRITER_LIMIT: Final = 64 * 1024
 """Bytes that a WebSocket may have waiting in this process before its writer waits (aiohttp)."""
+
+_PATIENCE: Final = web.AppKey("hybridws patience", list[float])
+"""How long the runner of this application waits for a request's head, once a request has shown it."""
+MAX_PATIENCE: Final = 120.0
+"""Seconds for the head of a request from which on there is a warning."""
 
 _PLAIN_PATH: Final = re.compile(r"(?:/|[A-Za-z0-9._~!$&'()*+,;=:@-])*")
 """RFC 3986 §3.3 without percent escapes: aiohttp compares other prefixes in two different forms, and finds nothing."""
@@ -58,11 +66,13 @@ def mount(
     prefix = prefix.rstrip("/")
     if SERVERS not in app:
         app[SERVERS] = {}
+        app[_PATIENCE] = []
     if prefix in app[SERVERS]:
         raise ValueError(f"something is mounted at {prefix!r} already")
-    server = Server(handler, Options(**options))
+    server = Server(handler, Options(**options), prefix)
 
     async def respond(request: web.Request) -> web.StreamResponse:
+        _warn_of_patience(app, request.protocol.keepalive_timeout)
         exchange = HttpExchange(request, server.options)
         try:
             await serve(find(server, exchange.request), exchange)
@@ -80,6 +90,19 @@ def mount(
     app.router.add_route("*", f"{prefix}/{{tail:.*}}", respond)
     app.on_shutdown.append(stop)
     return server
+
+
+def _warn_of_patience(app: web.Application, keepalive_timeout: float) -> None:
+    """Say once what only the runner can set: aiohttp waits as long for a request's head as for another request."""
+    if app[_PATIENCE]:
+        return
+    app[_PATIENCE].append(keepalive_timeout)
+    if keepalive_timeout > MAX_PATIENCE:
+        log.warning(
+            "this server waits %.0f s for the head of a request, so a few slow clients can hold all its connections: "
+            "pass keepalive_timeout=75 to web.AppRunner, as hybridws.run and web.run_app do",
+            keepalive_timeout,
+        )
 
 
 def servers(app: web.Application) -> Iterator[Server]:
@@ -198,6 +221,9 @@ class HttpExchange:
                 await self._socket.run()
             elif not isinstance(self.response, Upgraded):
                 await self._write()
+                if self._web.headers.get("Content-Encoding"):
+                    # aiohttp reads on, unpacks what nobody wants, and logs a traceback if that does not unpack.
+                    self._web.protocol.force_close()
         except (ConnectionError, ClientError, asyncio.CancelledError) as error:
             self._lost = True
             if self.watcher:
@@ -237,9 +263,6 @@ class HttpExchange:
         self._answer = None
         if self.watcher:
             self.watcher.room()
-        if self._web.headers.get("Content-Encoding"):
-            # aiohttp reads on, unpacks what nobody wants, and logs a traceback if that does not unpack.
-            self._web.protocol.force_close()
 
     def fail(self, answer: Answer) -> None:
         """Send this response, or cut the connection if another has begun."""
@@ -331,3 +354,4 @@ class Coded(Malformed):
     """A body with a Content-Encoding: a few bytes of it could become any number (RFC 9110 §15.5.16)."""
 
     status = 415
+    cause = "coded_body"

@@ -84,12 +84,23 @@ class Refused(HybridError):
     code: ClassVar[int] = 4400
     status: ClassVar[int] = 400
     headers: ClassVar[Mapping[str, str]] = {}
+    cause: str = "malformed"
+    """One of few words by which refusals are counted."""
 
-    def __init__(self, reason: str, details: Mapping[str, object] | None = None) -> None:
-        """Refuse for `reason`, in words for the far side; `details` may tell it what to do (`retry`, `n` ...)."""
+    def __init__(
+        self, reason: str, details: Mapping[str, object] | None = None, *, cause: str = "", hint: str = ""
+    ) -> None:
+        """Refuse for `reason`, in words for the far side; `details` may tell it what to do (`retry`, `n` ...).
+
+        `cause` counts it apart from others of its kind. `hint` tells the operator which option would change it; it
+        stands in the log only.
+        """
         super().__init__(reason)
         self.reason = reason
         self.details = dict(details or {})
+        self.hint = hint
+        if cause:
+            self.cause = cause
 
 
 class Malformed(Refused):
@@ -101,6 +112,7 @@ class NotAuthenticated(Refused):
 
     code = 4401
     status = 401
+    cause = "not_authenticated"
 
 
 class Forbidden(Refused):
@@ -108,6 +120,7 @@ class Forbidden(Refused):
 
     code = 4403
     status = 403
+    cause = "forbidden"
 
 
 class NoSession(Refused):
@@ -115,6 +128,7 @@ class NoSession(Refused):
 
     code = 4404
     status = 410
+    cause = "no_session"
 
 
 class TooSlow(Refused):
@@ -122,6 +136,7 @@ class TooSlow(Refused):
 
     code = 4408
     status = 408
+    cause = "too_slow"
 
 
 class Superseded(Refused):
@@ -129,6 +144,7 @@ class Superseded(Refused):
 
     code = 4409
     status = 409
+    cause = "superseded"
 
 
 class TooLarge(Refused):
@@ -136,6 +152,7 @@ class TooLarge(Refused):
 
     code = 4413
     status = 413
+    cause = "too_large"
 
 
 class TooMany(Refused):
@@ -143,6 +160,7 @@ class TooMany(Refused):
 
     code = 4429
     status = 429
+    cause = "too_many"
 
 
 class Draining(Refused):
@@ -150,3 +168,4 @@ class Draining(Refused):
 
     code = 1012
     status = 503
+    cause = "draining"

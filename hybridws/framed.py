@@ -41,6 +41,7 @@ class Framed(asyncio.Protocol):
     """One WebSocket on a transport that is ours. It hears nothing before `resume`."""
 
     __slots__ = (
+        "_busy",
         "_closing",
         "_early",
         "_left",
@@ -66,6 +67,7 @@ class Framed(asyncio.Protocol):
         self._owed: bytes | None = None  # the newest ping, if the network was full when it came
         self._early = early
         self._paused = True
+        self._busy = False  # there is more to read than one turn of the loop is for
         self._closing = False
         self._left = False
         self._timer: asyncio.TimerHandle | None = None
@@ -89,8 +91,19 @@ class Framed(asyncio.Protocol):
                 self.listener.hear(payload)
             else:
                 self._control(opcode, payload)
+        if self._reader.more and not (self._busy or self._left):
+            self._busy = True
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._go_on)
         if self._reader.broken and not self._left:
             self._break(*self._reader.broken)
+
+    def _go_on(self) -> None:
+        """Read what there was too much of for one turn of the loop."""
+        self._busy = False
+        if not self._is_deaf():
+            self.data_received(b"")
+            self._read_on()
 
     def _is_deaf(self) -> bool:
         return self._paused or self._left
@@ -188,7 +201,7 @@ class Framed(asyncio.Protocol):
         self._read_on()
 
     def _read_on(self) -> None:
-        if not (self._paused or self._left):  # what was early may have been too much
+        if not (self._paused or self._busy or self._left):  # what was early may have been too much
             self._transport.resume_reading()
 
     def _end(self, code: int, reason: str) -> None:

@@ -11,12 +11,14 @@ or an iframe         `Sec-Fetch-Site: same-origin`, or a `Referer` of an allowed
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
 import re
 import secrets
 from enum import Enum, auto
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -32,6 +34,8 @@ log = logging.getLogger("hybridws")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _MAX_LOGGED: Final = 200
 """Characters of a header that a log line repeats."""
+_MAX_HOPS: Final = 32
+"""Proxies in a row whose word on the client's address is read, from the nearest."""
 
 
 _ORIGIN: Final = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?/?")
@@ -78,6 +82,16 @@ def route_of(request: Request) -> str:
     if route is not None and not _ROUTE.fullmatch(route):
         raise Malformed("a route is 1 to 16 letters and digits, of ASCII")
     return route or ""
+
+
+def credentials_of(request: Request, auth: object = None) -> tuple[bytes | None, ...]:
+    """Return a digest of each thing by which a request says who it is; None for one that it does not bring."""
+    said = (request.headers.get("Cookie"), request.headers.get("Authorization"), auth)
+    return tuple(None if one is None else _digest(one) for one in said)
+
+
+def _digest(credential: object) -> bytes:
+    return hashlib.sha256(json.dumps(credential, sort_keys=True, default=str).encode()).digest()
 
 
 def new_key() -> str:
@@ -164,12 +178,18 @@ class Gate:
     def address(self, request: Request) -> str:
         """Return the client's address: the nearest one that is not a trusted proxy's."""
         remote = request.remote
-        said = request.all_of("X-Forwarded-For") if self._proxies else ""
-        for hop in reversed([remote_hop for part in said.split(",") if (remote_hop := part.strip())]):
+        if not self._trusts(remote):
+            return remote
+        for hop in reversed(_hops(request)):
             if not self._trusts(remote):
                 break
             remote = hop
         return remote
+
+    @property
+    def knows_proxies(self) -> bool:
+        """Whether there are proxies that are believed."""
+        return bool(self._proxies)
 
     def ancestors(self) -> str | None:
         """Return the pages that may frame ours, as a value of `frame-ancestors` (CSP); None is any."""
@@ -194,6 +214,8 @@ class Gate:
             address = ip_address(remote)
         except ValueError:
             return False
+        if isinstance(address, IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped  # a socket that takes both shows IPv4 so
         return any(address in network for network in self._proxies)
 
     def _allows(self, origin: str, own: str) -> bool:
@@ -212,15 +234,11 @@ class Gate:
         }
 
     def _refuse(self, header: str, value: str, own: str) -> None:
-        log.warning(
-            "refused: %s %r is not this server's own origin %r; allow it with origins=[...], or, behind a proxy that "
-            "rewrites Host, set public_url or trusted_proxies",
-            header,
-            value[:_MAX_LOGGED],
-            own,
-        )
         raise Forbidden(
-            f"{header} {value[:_MAX_LOGGED]!r} may not connect here" if value else f"a cookie without {header}"
+            f"{header} {value[:_MAX_LOGGED]!r} may not connect here" if value else f"a cookie without {header}",
+            cause="origin",
+            hint=f"{header} {value[:_MAX_LOGGED]!r} is not this server's own origin {own!r}; allow it with "
+            "origins=[...], or, behind a proxy that rewrites Host, set public_url or trusted_proxies",
         )
 
 
@@ -237,3 +255,41 @@ def _forwarded(request: Request) -> dict[str, str]:
     if host := request.all_of("X-Forwarded-Host"):
         said["host"] = host.split(",")[-1].strip()
     return said
+
+
+def said_behind(request: Request) -> str:
+    """Return what a request says of the client behind a proxy, true or not; empty if it says nothing."""
+    return request.all_of("Forwarded") or request.all_of("X-Forwarded-For")
+
+
+def _hops(request: Request) -> list[str]:
+    """Return the addresses that proxies have noted, the nearest last; what is no address ends the walk back."""
+    forwarded = request.all_of("Forwarded")
+    noted = [_for(element) for element in forwarded.split(",")] if forwarded else []
+    hops: list[str] = []
+    for part in reversed((noted or request.all_of("X-Forwarded-For").split(","))[-_MAX_HOPS:]):
+        hop = _without_port(part.strip())
+        if hop is None:
+            break
+        hops.insert(0, hop)
+    return hops
+
+
+def _for(element: str) -> str:
+    """Return who sent a request to the proxy that wrote this element (RFC 7239 §5.2)."""
+    for pair in element.split(";"):
+        name, _, value = pair.strip().partition("=")
+        if name.lower() == "for":
+            return value.strip('"')
+    return ""
+
+
+def _without_port(text: str) -> str | None:
+    """Return an address in its one form, also out of `address:port` and `[address]:port`; None for what is none."""
+    host = text[1:].partition("]")[0] if text.startswith("[") else text
+    if host.count(":") == 1:
+        host = host.partition(":")[0]
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return None

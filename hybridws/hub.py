@@ -163,6 +163,11 @@ class Hub:
         # A member's session holds the room (by its `leave`), so the members themselves keep a room alive.
         self._rooms: WeakValueDictionary[str, Room] = WeakValueDictionary()
 
+    @property
+    def rooms(self) -> list[Room]:
+        """All rooms there are now."""
+        return list(self._rooms.values())
+
     def room(self, name: str, slow: Slow | None = None) -> Room:
         """Return the room of this name; all who ask for the name while it lives get the same one.
 

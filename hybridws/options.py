@@ -90,6 +90,12 @@ class Options:
     opens_burst: int = 500
     """... and at once: a whole office reconnects when its Wi-Fi comes back."""
 
+    max_sessions_per_user: int | None = None
+    """Sessions of one user, as `authenticate` names it; one more is answered with 429. None is any number."""
+    messages_per_second: float | None = None
+    """Messages of one session that the application is given per second, on average over two; None is any number. What
+    is more waits, its ack too, and so the sender slows down; nothing is refused."""
+
     # What is kept
     buffer: int = MIB
     """Unconfirmed messages each way, each counted as its bytes + 64 (about what Python adds)."""
@@ -99,6 +105,9 @@ class Options:
     """`send` waits so long for room, then raises `Stalled`: two peers that only send would wait for ever."""
     slow_grace: float = 5.0
     """Broadcasts may hold a buffer full for so long; then, or at once if it is full twice over, their policy acts."""
+
+    keep_ended: int = 100
+    """Sessions that have ended of which `server.past` tells the story, for diagnosis: about 2 KB each."""
 
     # Times of a session
     heartbeat_delay: float = 25.0
@@ -182,6 +191,12 @@ class Options:
                 raise ValueError(f"{name} must be a number above 0, not {value!r}")
             if name in _WHOLE and not isinstance(value, int):
                 raise ValueError(f"{name} must be a whole number, not {value!r}")
+        for name in _MAYBE:
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
+                raise ValueError(f"{name} must be a number above 0, or None for no limit, not {value!r}")
+            if name in _WHOLE and not isinstance(value, int | None):
+                raise ValueError(f"{name} must be a whole number, or None for no limit, not {value!r}")
         for name in _LISTS:
             value = getattr(self, name)
             if type(value) is str:
@@ -195,5 +210,6 @@ class Options:
 
 
 _LISTS: Final = ("subprotocols", "transports", "trusted_proxies")
-_WHOLE: Final = frozenset(field.name for field in fields(Options) if field.type == "int")
+_WHOLE: Final = frozenset(field.name for field in fields(Options) if field.type in ("int", "int | None"))
+_MAYBE: Final = tuple(field.name for field in fields(Options) if field.type in ("int | None", "float | None"))
 _POSITIVE: Final = tuple(field.name for field in fields(Options) if field.type in ("int", "float"))

@@ -88,9 +88,9 @@ class Seat:
     """A transport's place in a session: from when it attaches until `leave`, `cut`, or another takes it."""
 
     __slots__ = (
-        "_session",
         "asked",
         "asked_at",
+        "asked_since",
         "beat",
         "heard",
         "lane",
@@ -98,6 +98,7 @@ class Seat:
         "probe",
         "quiet_since",
         "sent",
+        "session",
         "verdict",
         "wake",
         "wish",
@@ -106,7 +107,8 @@ class Seat:
 
     def __init__(self, session: Session, name: str, lane: Lane, wake: Callable[[], None]) -> None:
         """Take the place of a transport called `name`; `wake` is called when it should look at its seat again."""
-        self._session: Session | None = session
+        self.session: Session | None = session
+        """Whose place it is; None once it is over."""
         self.name = name
         self.lane = lane
         self.wake = wake
@@ -123,64 +125,80 @@ class Seat:
         self.heard = True
         """Something came since the last tick."""
         self.asked = False
-        """A sign of life was asked for, and the question has left."""
+        """A sign of life was asked for, the question has left, and no answer has come."""
         self.asked_at: float | None = None
+        """When the tick first saw that, in its time."""
+        self.asked_since = 0.0
+        """When the question left."""
         self.writing = False
         """The network has not taken over yet what was written last."""
         self.quiet_since = 0.0
 
     def __repr__(self) -> str:
         """Tell whose seat it is."""
-        return f"<Seat {self.name} of {self._session!r}>"
+        return f"<Seat {self.name} of {self.session!r}>"
+
+    def ask(self) -> None:
+        """Note that a question leaves which the far side answers at once."""
+        if self.session:
+            self.asked = True
+            self.asked_since = self.session.agenda.now()
+
+    def answered(self) -> None:
+        """Note that something has come after a question: a round trip has passed."""
+        self.asked = False
+        self.asked_at = None
+        if self.session:
+            self.session.returned(self.session.agenda.now() - self.asked_since)
 
     @property
     def over(self) -> bool:
         """Whether the transport has nothing to do here any more."""
-        return self._session is None
+        return self.session is None
 
     @property
     def has_more(self) -> bool:
         """Whether there are messages that this transport has not written."""
-        return self._session is not None and self._session.link.has_more(self.lane)
+        return self.session is not None and self.session.link.has_more(self.lane)
 
     def pending(self, limit: int | None = None) -> list[Frame]:
         """Return the next frames that this transport has not written yet, about `limit` bytes (`chunk`) of them."""
-        return self._session.link.pending(self.lane, limit) if self._session else []
+        return self.session.link.pending(self.lane, limit) if self.session else []
 
     def wrote(self, frame: Frame) -> None:
         """Note that this frame is being written now."""
         self.sent = self.writing = True
-        if self._session:
-            self._session.link.wrote(self.lane, frame)
+        if self.session:
+            self.session.link.wrote(self.lane, frame)
 
     def delivered(self) -> None:
         """Note that the network has taken over all that was written."""
         self.writing = False
-        if self._session:
-            self._session.delivered(self)
+        if self.session:
+            self.session.delivered(self)
 
     @property
     def finished(self) -> bool:
         """Whether this transport has written all that will ever be said, the close included."""
-        return self._session is None or self._session.link.finished(self.lane)
+        return self.session is None or self.session.link.finished(self.lane)
 
     def leave(self, reason: str) -> None:
         """End in order: the response is complete and the client will come back with the next one."""
-        if self._session:
-            self._session.leave(self, reason)
+        if self.session:
+            self.session.leave(self, reason)
 
     def cut(self, reason: str) -> None:
         """End because the connection broke; what was on its way may not have arrived."""
-        if self._session:
-            self._session.cut(self, reason)
+        if self.session:
+            self.session.cut(self, reason)
 
     def close(self, code: int, reason: str) -> None:
         """End because the client's connection was closed in order, for this reason."""
-        if self._session:
-            self._session.hang_up(self, code, reason)
+        if self.session:
+            self.session.hang_up(self, code, reason)
 
     def release(self, code: int, reason: str) -> None:
         """Lose the place; the transport is woken, and finds itself `over` with this verdict."""
-        self._session = None
+        self.session = None
         self.verdict = (code, reason)
         self.wake()

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
@@ -15,9 +16,12 @@ from hybridws.agenda import Agenda
 from hybridws.core import codes
 from hybridws.core.link import Link, State
 from hybridws.core.packets import Auth
-from hybridws.errors import Draining, Refused, SessionClosed
-from hybridws.gate import Gate, new_id, new_key
-from hybridws.limits import Turnstile
+from hybridws.errors import Draining, Forbidden, NotAuthenticated, Refused, SessionClosed, TooMany
+from hybridws.events import Ended, Events, Opened, TurnedAway
+from hybridws.gate import Gate, credentials_of, new_id, new_key, said_behind
+from hybridws.limits import ProxyWatch, Turnstile
+from hybridws.past import Past, remember
+from hybridws.refusals import Refusals
 from hybridws.session import Session
 
 if TYPE_CHECKING:
@@ -121,13 +125,19 @@ class Sessions(Collection[Session]):
 class Server:
     """The sessions of one mount and the handler that each of them runs."""
 
-    def __init__(self, handler: Handler, options: Options) -> None:
+    def __init__(self, handler: Handler, options: Options, name: str = "") -> None:
         """Make a server that nobody has connected to; `handler(session)` is started for each session.
 
         Or `handler(session, message)`, a plain function, is called for each message. Raises ValueError for neither.
         """
         self._runs, self._takes = _read_handler(handler)
+        self.name: Final = name
+        """Where it is mounted, such as `/chat`: its name in metrics and logs."""
         self.options: Final = options
+        self.events: Final = Events()
+        """Append a function to `events.observers`, and it is told what happens here (`hybridws.events`)."""
+        self.past: Final[deque[Past]] = deque(maxlen=options.keep_ended)
+        """The sessions that ended last, the newest last, each with its transports and why it ended."""
         self.gate: Final = Gate(options)
         self.draining = False
         """About to stop: nobody new comes in."""
@@ -142,7 +152,11 @@ class Server:
         self.newcomers: Final[set[Newcomer]] = set()
         """WebSockets that have not said yet what they are for."""
         self._carriers: Final[set[Carrier]] = set()
+        self.refusals: Final = Refusals()
+        """What was refused, by cause."""
         self._turnstile: Final = Turnstile(options)
+        self._proxy_watch: Final = None if self.gate.knows_proxies else ProxyWatch()
+        self._asking: Final[dict[int, list[object]]] = {}  # for each client who is being asked who it is: the revoked
         self._fresh: Final[dict[str, str]] = {}  # sessions that nobody has attached to, with their addresses
         self._graves: Final[dict[str, tuple[Closed, float]]] = {}  # how sessions ended, and until when it is remembered
         self._nonces: Final[dict[str, Session]] = {}
@@ -168,6 +182,11 @@ class Server:
         """The sessions that have not ended: a live view, in the order in which they opened."""
         return Sessions(self._sessions)
 
+    @property
+    def rooms(self) -> list[hub.Room]:
+        """The rooms that somebody is in or holds on to, in no order."""
+        return self._hub.rooms
+
     def room(self, name: str, *, slow: hub.Slow | None = None) -> hub.Room:
         """Return the room of this name: join, leave and publish there.
 
@@ -189,7 +208,57 @@ class Server:
         """Send one message to all sessions of a user, and return to how many (see `hub.publish`)."""
         return hub.publish(self.sessions_of(user), message, slow=slow, key=key)
 
+    def revoke(self, user: object, reason: str = "the credentials were revoked") -> int:
+        """End all sessions of a user at once with 4401, and return how many.
+
+        What was not confirmed is dropped. A client that is being asked who it is at this moment is not let in as this
+        user either; whoever comes later is the affair of `authenticate`. Raises ValueError for a reason of more than
+        123 bytes.
+        """
+        codes.check_close(codes.NOT_AUTHENTICATED, reason)
+        for revoked in self._asking.values():
+            revoked.append(user)
+        ended = self.sessions_of(user)
+        for session in ended:
+            session.abort(codes.NOT_AUTHENTICATED, reason)
+        return len(ended)
+
     # ── for the endpoints ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def turn_away(self, fault: Refused, request: Request) -> None:
+        """Count, log and tell what is refused."""
+        self.refusals.note(fault, request, self.gate.address(request), asyncio.get_running_loop().time())
+        if self.events.observers:
+            self.events.tell(TurnedAway(fault, request))
+
+    async def identify(self, request: Request, auth: object) -> Admission:
+        """Ask the application who this is.
+
+        Raises NotAuthenticated, also when the user is revoked meanwhile, or whatever Refused the application raises.
+        """
+        revoked: list[object] = []
+        self._asking[id(revoked)] = revoked
+        try:
+            admission = await self.gate.identify(request, auth)
+        finally:
+            del self._asking[id(revoked)]
+        if admission.user in revoked:
+            raise NotAuthenticated("the credentials were revoked")
+        return admission
+
+    async def recognise(self, session: Session, request: Request, auth: object = None) -> None:
+        """Let a transport at a session if it shows no other credentials than before, or the same user's.
+
+        Raises Forbidden, and what `identify` raises; the session is unharmed.
+        """
+        if self.options.authenticate is None:
+            return
+        shown = credentials_of(request, auth)
+        if any(new is not None and new != old for new, old in zip(shown, session.admitted, strict=True)):
+            admission = await self.identify(request, auth)
+            if admission.user != session.user:
+                raise Forbidden("the session belongs to another user", cause="another_user")
+            session.admitted = tuple(new or old for new, old in zip(shown, session.admitted, strict=True))
 
     async def admit(self, request: Request, auth: object = None) -> Admission:
         """Let a client open a session, before anything is allocated for it.
@@ -200,10 +269,24 @@ class Server:
             self._turned_away += 1
             retry = RETRY + self._turned_away % RETRY_SPREAD
             raise Draining("the server is about to stop; try again in a moment", {"retry": retry})
+        if self._proxy_watch:
+            self._proxy_watch.see(request.remote, said_behind(request))
         self._turnstile.enter(self.gate.address(request), asyncio.get_running_loop().time())
-        return await self.gate.identify(request, auth)
+        admission = await self.identify(request, auth)
+        self.check_share(admission)
+        return admission
 
-    def open(
+    def check_share(self, admission: Admission) -> None:
+        """See that a user has room for one more session; to be asked again after each wait. Raises TooMany."""
+        most = self.options.max_sessions_per_user
+        if most and admission.user is not None and len(self.sessions_of(admission.user)) >= most:
+            raise TooMany(
+                f"this user has {most} sessions already (max_sessions_per_user)",
+                {"retry": 5},
+                cause="too_many_sessions",
+            )
+
+    def open(  # noqa: PLR0913 - who it is, and by what it is found
         self,
         codec: Codec,
         request: Request,
@@ -211,15 +294,20 @@ class Server:
         *,
         name: str | None = None,
         route: str = "",
+        auth: object = None,
     ) -> Session:
         """Open a session and start its handler; `name` is what later requests will `find` it by (else its id).
 
-        `route` is the client's word for balancers (`gate.route_of`); it becomes part of the id.
+        `route` is the client's word for balancers (`gate.route_of`); it becomes part of the id. `auth` is what the
+        client has shown besides the request.
         """
         sid = new_id(route)
-        session = Session(sid, Link(codec, self.options), request, time.time, self._attend.add, self.agenda)
+        link = Link(codec, self.options)
+        session = Session(sid, link, request, time.time, self._attend.add, self.agenda, self.events)
         if codec.numbered:
             session.key = new_key()
+        if self.options.authenticate:
+            session.admitted = credentials_of(request, auth)
         if admission:
             self.renew(session, admission)
         session.on_auth = self._reauthenticate
@@ -238,6 +326,8 @@ class Server:
             task.add_done_callback(self._handlers.discard)
         if self._timer is None:
             self._plan_tick()
+        if self.events.observers:
+            self.events.tell(Opened(session))
         return session
 
     def settle(self, session: Session) -> None:
@@ -249,6 +339,7 @@ class Server:
         """Know of a WebSocket until it has ended, so that a stop can wait for its closing handshake."""
         self._carriers.add(carrier)
         carrier.at_end = partial(self._carriers.discard, carrier)
+        carrier.at_fault = self.turn_away
 
     def find(self, name: str) -> Session | None:
         """Return the session of this name, which may have ended, as long as it is remembered."""
@@ -298,8 +389,9 @@ class Server:
     async def _renew(self, session: Session, auth: object) -> None:
         """Take fresh credentials: for the same user they prolong the session, all else ends it."""
         try:
-            admission = await self.gate.identify(session.request, auth)
+            admission = await self.identify(session.request, auth)
         except Refused as fault:
+            self.turn_away(fault, session.request)
             session.abort(fault.code, fault.reason)
             return
         if admission.user != session.user:
@@ -323,6 +415,10 @@ class Server:
     def _ended(self, session: Session) -> None:
         self._sessions.pop(session.id, None)
         self.settle(session)
+        if session.closed:
+            self.past.append(remember(session, session.closed, time.time()))
+        if self.events.observers:
+            self.events.tell(Ended(session))
 
     # ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -429,8 +525,14 @@ class Server:
 
 
 def _attached(session: Session) -> object:
-    """Tell whether a client that can ack is here, and does not know of the end."""
-    return session.seat and session.link.codec.numbered and session.link.state is not State.CLOSED
+    """Tell whether a client that can ack is here, and does not know of the end.
+
+    Who reads a stream acks by another request, and for those it may be too late: it is told, and that must do.
+    """
+    seat = session.seat
+    if seat is None or not session.link.codec.numbered or session.link.state is State.CLOSED:
+        return False
+    return seat.name == "websocket" or seat.has_more or seat.writing
 
 
 def _near(session: Session) -> object:

@@ -29,8 +29,9 @@ from hybridws.core.packets import (
 )
 from hybridws.dock import Dock
 from hybridws.errors import BufferFull, SessionClosed, Stalled
+from hybridws.events import Events, RoundTrip
 from hybridws.seat import Bell, Line
-from hybridws.upkeep import Upkeep
+from hybridws.upkeep import Upkeep, first_allowance
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
@@ -60,6 +61,20 @@ class Closed(NamedTuple):
     by: By
 
 
+class Traffic(NamedTuple):
+    """What has gone through a session: packets are messages, requests, replies, and the words of opening and closing.
+
+    Bytes are those of the packets as they were encoded, without framing, headers or repeats.
+    """
+
+    packets_in: int
+    packets_out: int
+    bytes_in: int
+    bytes_out: int
+    dropped: int
+    """Packets out that a slow-consumer policy dropped; they are not in `packets_out`."""
+
+
 class Session:
     """A two-way stream of messages with one client, over whatever transports get through.
 
@@ -79,11 +94,13 @@ class Session:
         "_waiting",
         "admitted",
         "agenda",
+        "allowance",
         "attend",
         "away",
         "bells",
         "closed",
         "dock",
+        "events",
         "expires_at",
         "handler",
         "id",
@@ -93,6 +110,7 @@ class Session:
         "on_message",
         "opened_at",
         "request",
+        "round_trip",
         "skipped",
         "slow",
         "state",
@@ -100,7 +118,7 @@ class Session:
         "user",
     )
 
-    def __init__(  # noqa: PLR0913, PLR0917 - who it is, and what it shares with others
+    def __init__(  # noqa: PLR0913, PLR0915, PLR0917 - who it is, and what it shares with others
         self,
         sid: str,
         link: Link,
@@ -108,10 +126,11 @@ class Session:
         clock: Callable[[], float],
         attend: Callable[[Session], None] | None = None,
         agenda: Agenda | None = None,
+        events: Events | None = None,
     ) -> None:
         """Begin a session; `clock` tells the wall-clock time, for the record only; `attend` asks for an ack soon.
 
-        Sessions that share an agenda share their calls and timers.
+        Sessions that share an agenda share their calls and timers; `events` is told what happens to them.
         """
         self.id: Final = sid
         """A name for logs; it gives no access to the session."""
@@ -132,9 +151,12 @@ class Session:
         """Seconds since the epoch."""
         self.closed: Closed | None = None
         """How the session ended; None while it goes on."""
+        self.round_trip: float | None = None
+        """Seconds from our last heartbeat, or a WebSocket's trial, to the client's answer; None before the first."""
         self.skipped = 0
         """Messages to us that a slow-consumer policy of the other side dropped."""
-        self.dock: Final = Dock(clock)
+        self.events: Final = events or Events()
+        self.dock: Final = Dock(clock, self.events)
         self.handler: asyncio.Task[None] | None = None
         self.attend = attend
         self.agenda: Final = agenda or Agenda()
@@ -147,6 +169,8 @@ class Session:
         """No transport has been attached for longer than the pause between two polls."""
         self.slow = False
         """The buffer has been full for `slow_grace` seconds: a broadcast will not wait for this client."""
+        self.allowance = first_allowance(link.options)
+        """How many messages the application may be given until the next tick (`messages_per_second`)."""
         self._upkeep = Upkeep()
         self._inbox: deque[tuple[Any, int]] = deque()
         self._bell = Bell()
@@ -192,6 +216,12 @@ class Session:
         return self.link.unconfirmed()
 
     @property
+    def traffic(self) -> Traffic:
+        """What has gone through the session so far."""
+        outbox, dropped = self.link.outbox, self.link.outbox.dropped
+        return Traffic(self.link.received, outbox.last - dropped, self.link.came, outbox.said, dropped)
+
+    @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger whose records carry `session`, `user` and `transport`."""
         return logging.LoggerAdapter(log, {"session": self.id, "user": self.user, "transport": self.transport})
@@ -210,8 +240,10 @@ class Session:
         """Wait for the next message. Cancelling is safe: nothing is lost."""
         if self._waiting:
             raise self._read_already()
-        while not self._inbox or (self.closed and self.closed.by == "local"):
+        while not self._inbox or self.closed or self.allowance < 1:
             if self.closed:
+                if self._inbox and self.closed.by != "local":
+                    break
                 self._reader = None
                 raise StopAsyncIteration
             self._waiting = True
@@ -220,6 +252,7 @@ class Session:
             finally:
                 self._waiting = False
         value, size = self._inbox.popleft()
+        self.allowance -= 1
         self.link.taken(size)
         self._ack_if_due()
         if self.bells and not self.crowded:
@@ -454,8 +487,9 @@ class Session:
     def _hand_on(self, *, all_of_it: bool = False) -> None:
         """Give messages to a plain function as they come; those that it could not answer for lack of room wait."""
         give = self.on_message
-        while give and self._inbox and not self.closed and (all_of_it or not self.link.full):
+        while give and self._inbox and not self.closed and (all_of_it or not (self.link.full or self.allowance < 1)):
             value, size = self._inbox.popleft()
+            self.allowance -= 1
             try:
                 give(self, value)
             except Exception as error:
@@ -463,6 +497,15 @@ class Session:
                     log.exception("the handler of %r failed; its session closes with 1011", self)
                     self.close_now(codes.HANDLER_FAILED, "the handler failed")
             self.link.taken(size)
+
+    def allow(self, many: float) -> None:
+        """Let the application be given so many messages until it is told again."""
+        self.allowance = many
+        if self._inbox:
+            self._bell.ring()
+            self._call_waiters()
+            if self.bells and not self.crowded:
+                self._ring_all()
 
     def _call_waiters(self) -> None:
         """Let those go on who waited for room, if there is some."""
@@ -512,7 +555,13 @@ class Session:
 
     def leave(self, seat: Seat, reason: str) -> None:
         """Note that a transport ended in order."""
-        self.dock.leave(seat, reason)
+        self.dock.leave(seat, reason, broken=False)
+
+    def returned(self, seconds: float) -> None:
+        """Note that a question to the client came back after so long."""
+        self.round_trip = seconds
+        if self.events.observers:
+            self.events.tell(RoundTrip(self, seconds))
 
     def cut(self, seat: Seat, reason: str) -> None:
         """Note that a transport broke; without acks nobody knows what arrived, so then the session ends with it."""

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from hybridws.core import codes
 from hybridws.core.link import State
 from hybridws.core.packets import Auth
+from hybridws.events import Slowed
 
 if TYPE_CHECKING:
+    from hybridws.options import Options
     from hybridws.seat import Seat
     from hybridws.session import Session
+
+
+def first_allowance(options: Options) -> float:
+    """Return how many messages the application may be given before the first tick, and between any two at most."""
+    rate = options.messages_per_second
+    return math.inf if rate is None else max(2 * rate, 1.0)
 
 
 class Upkeep:
@@ -23,6 +32,7 @@ class Upkeep:
         "_detached_at",
         "_ended_at",
         "_full_since",
+        "_refilled_at",
         "_stuck",
         "_trial",
     )
@@ -36,6 +46,7 @@ class Upkeep:
         self._asked_for: float | None = None  # the expiry that the client has been told of
         self._trial: tuple[Seat, float] | None = None
         self._full_since: float | None = None
+        self._refilled_at: float | None = None
         self._stuck: tuple[int, float] | None = None  # confirmed so far, and since when no more than that
 
     def tick(self, session: Session, now: float) -> None:
@@ -46,6 +57,7 @@ class Upkeep:
         self._tick_detached(session, now)
         self._tick_buffer(session, now)
         self._tick_credentials(session, now)
+        self._tick_allowance(session, now)
         if session.closed:
             self._tick_end(session, now)
 
@@ -114,7 +126,9 @@ class Upkeep:
             return
         if self._full_since is None:
             self._full_since = now
-        session.slow = now - self._full_since >= options.slow_grace
+        was_slow, session.slow = session.slow, now - self._full_since >= options.slow_grace
+        if session.slow and not was_slow and session.events.observers:
+            session.events.tell(Slowed(session))
         confirmed = session.link.outbox.confirmed
         if not session.senders:
             self._stuck = None
@@ -123,6 +137,17 @@ class Upkeep:
         elif now - self._stuck[1] >= options.send_timeout:
             session.stall()
             self._stuck = None  # who tries again has the whole time again
+
+    def _tick_allowance(self, session: Session, now: float) -> None:
+        """Let the application be given more messages: what is over the rate has waited for this."""
+        options = session.link.options
+        rate = options.messages_per_second
+        if rate is None:
+            return
+        if self._refilled_at is not None:
+            more = session.allowance + rate * (now - self._refilled_at)
+            session.allow(min(more, first_allowance(options)))
+        self._refilled_at = now
 
     def _tick_end(self, session: Session, now: float) -> None:
         options = session.link.options

@@ -230,6 +230,22 @@ def test_the_loud_word_warns_at_start(caplog: pytest.LogCaptureFixture) -> None:
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
+@pytest.mark.parametrize(("patience", "lines"), [(None, 1), (121, 1), (120, 0), (75, 0)])
+async def test_a_patient_runner_is_warned_of_once(
+    serve: Serve, client: ClientSession, caplog: pytest.LogCaptureFixture, patience: float | None, lines: int
+) -> None:
+    """Only the runner can cut slow heads: one that waits for more than 120 s is named once, with what to pass it."""
+    app = web.Application()
+    mount(app, "/a", echo)
+    mount(app, "/b", echo)
+    address = await serve(app, **({} if patience is None else {"keepalive_timeout": patience}))
+    for prefix in ("/a", "/b", "/a"):
+        async with client.get(address + prefix) as answer:
+            assert answer.status == 200
+    warnings = [line for line in map(logging.LogRecord.getMessage, caplog.records) if "keepalive_timeout=75" in line]
+    assert len(warnings) == lines
+
+
 async def test_a_page_of_the_application_reaches_the_server(serve: Serve, client: ClientSession) -> None:
     """By a typed key, without a global: a plain POST is told to everybody."""
     app = web.Application()

@@ -362,15 +362,14 @@ def test_who_may_frame_the_iframe_page() -> None:
     ],
     ids=["origin", "cookie", "fetch", "referer"],
 )
-def test_a_refusal_is_logged_with_both_values_and_the_option(
-    headers: dict[str, str], risk: Risk, header: str, value: str, caplog: pytest.LogCaptureFixture
+def test_a_refusal_tells_the_operator_both_values_and_the_option(
+    headers: dict[str, str], risk: Risk, header: str, value: str
 ) -> None:
-    """One warning says what came, what was expected, and which option would allow it; cookies are not in it."""
-    with pytest.raises(Forbidden, match=header):
+    """The log is given what came, what was expected, and which option would allow it; cookies are not in it."""
+    with pytest.raises(Forbidden, match=header) as error:
         gate_for().admit(asked(headers={**OWN, **headers}), risk)
-    (record,) = caplog.records
-    line = record.getMessage()
-    assert record.levelno == logging.WARNING
+    line = error.value.hint
+    assert error.value.cause == "origin"
     assert f"{header} {value!r}" in line
     assert "'http://example.org'" in line
     for option in ("origins=[...]", "public_url", "trusted_proxies"):
@@ -378,16 +377,56 @@ def test_a_refusal_is_logged_with_both_values_and_the_option(
     assert "secret" not in line
 
 
-def test_a_refusal_repeats_little_of_what_came(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refusal_repeats_little_of_what_came() -> None:
     """Neither the log nor the answer can be filled, or broken into lines, by a header."""
     long = "https://evil.com/" + "x" * 8_000
-    with pytest.raises(Forbidden) as error:
-        gate_for().admit(asked(headers={**OWN, "Origin": long}), Risk.WRITES)
-    assert len(error.value.reason) < 300
-    with pytest.raises(Forbidden):
-        gate_for().admit(asked(headers={**OWN, "Origin": "a\r\nb\x1b[31m"}), Risk.WRITES)
-    assert all(len(record.getMessage()) < 600 for record in caplog.records)
-    assert not any(char in caplog.records[-1].getMessage() for char in "\r\n\x1b")
+    for origin in (long, "a\r\nb\x1b[31m"):
+        with pytest.raises(Forbidden) as error:
+            gate_for().admit(asked(headers={**OWN, "Origin": origin}), Risk.WRITES)
+        assert len(error.value.reason) < 300
+        assert len(error.value.hint) < 600
+        assert not any(char in error.value.hint for char in "\r\n\x1b")
+
+
+# ── where a client is ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("headers", "address"),
+    [
+        ({}, "10.0.0.1"),
+        ({"X-Forwarded-For": "192.0.2.7"}, "192.0.2.7"),
+        ({"X-Forwarded-For": "192.0.2.7:4711"}, "192.0.2.7"),
+        ({"X-Forwarded-For": "198.51.100.1, 192.0.2.7"}, "192.0.2.7"),
+        ({"X-Forwarded-For": "192.0.2.7, 10.0.0.2"}, "192.0.2.7"),
+        ({"X-Forwarded-For": "10.0.0.3, 10.0.0.2"}, "10.0.0.3"),
+        ({"X-Forwarded-For": "2001:DB8::7"}, "2001:db8::7"),
+        ({"X-Forwarded-For": "[2001:db8::7]:4711"}, "2001:db8::7"),
+        ({"X-Forwarded-For": "unknown"}, "10.0.0.1"),
+        ({"X-Forwarded-For": "192.0.2.7, " + "x" * 5000}, "10.0.0.1"),
+        ({"X-Forwarded-For": ", ".join(["10.9.9.9"] * 5000)}, "10.9.9.9"),
+        ({"Forwarded": "for=192.0.2.7"}, "192.0.2.7"),
+        ({"Forwarded": 'for=198.51.100.1, For="[2001:db8::7]:4711";proto=https'}, "2001:db8::7"),
+        ({"Forwarded": "for=_hidden", "X-Forwarded-For": "192.0.2.7"}, "10.0.0.1"),
+        ({"Forwarded": "for=192.0.2.7", "X-Forwarded-For": "198.51.100.1"}, "192.0.2.7"),
+        ({"Forwarded": "proto=https"}, "10.0.0.1"),
+    ],
+    ids=repr,
+)
+def test_the_address_is_the_nearest_that_is_no_proxys(headers: dict[str, str], address: str) -> None:
+    """What trusted proxies have noted is walked back, from the nearest, up to the first that is none of them."""
+    gate = gate_for(proxies=["10.0.0.0/8"])
+    assert gate.address(asked(headers=headers, remote="10.0.0.1")) == address
+    assert gate.address(asked(headers=headers, remote="::ffff:10.0.0.1")) == address.replace(
+        "10.0.0.1", "::ffff:10.0.0.1"
+    )
+
+
+def test_a_client_cannot_choose_its_address() -> None:
+    """Without trusted proxies, or from elsewhere, the headers say nothing."""
+    for headers in ({"X-Forwarded-For": "192.0.2.7"}, {"Forwarded": "for=192.0.2.7"}):
+        assert gate_for().address(asked(headers=headers, remote="198.51.100.1")) == "198.51.100.1"
+        assert gate_for(proxies=["10.0.0.0/8"]).address(asked(headers=headers, remote="198.51.100.1")) == "198.51.100.1"
 
 
 def test_ids_are_not_repeated() -> None:

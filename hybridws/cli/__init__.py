@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from hybridws.cli import bench, connect, demo, doctor, serve
+from hybridws.cli import bench, connect, demo, doctor, serve, torture
 from hybridws.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-COMMANDS = (serve, demo, connect, doctor, bench)
+COMMANDS = (serve, demo, connect, doctor, bench, torture)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@ Rule 1: a frame is refused at its head: an unmasked one, one with reserved bits 
 Rule 2: what stands before a fault is handed on.
 Rule 3: fragments are kept as one run of bytes, so a million small ones cost what one large one costs; a text that is
         no UTF-8 is refused with the fragment that shows it.
+Rule 4: so many frames are read at once and no more; a million small ones take time, and others want their turn.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 MORE: Final = 0x0
 PING: Final = 0x9
 PONG: Final = 0xA
+
+AT_ONCE: Final = 500
+"""Frames that one `feed` reads: some milliseconds' worth."""
 
 _FIN: Final = 0x80
 _RESERVED: Final = 0x70
@@ -73,7 +77,7 @@ def read_close(payload: bytes) -> tuple[int, str]:
 class FrameReader:
     """Reads a client's frames from bytes cut anywhere."""
 
-    __slots__ = ("_buffer", "_kind", "_limit", "_mask", "_message", "_put_back", "broken")
+    __slots__ = ("_buffer", "_kind", "_limit", "_mask", "_message", "_put_back", "broken", "more")
 
     def __init__(self, limit: int, mask: Callable[[bytes, bytearray], None] = xor) -> None:
         """Read messages of at most `limit` bytes; `mask` unmasks a payload in place."""
@@ -85,6 +89,8 @@ class FrameReader:
         self._message: bytearray | None = None
         self._kind = TEXT
         self._put_back: list[tuple[int, str | bytes]] = []
+        self.more = False
+        """Whether there may be more to read in what has come: feed nothing to go on."""
 
     def put_back(self, frames: list[tuple[int, str | bytes]]) -> None:
         """Give frames back that were not wanted yet: the next `feed` returns them first."""
@@ -104,11 +110,14 @@ class FrameReader:
             self._buffer += data
             source = self._buffer
         at = 0
-        while self.broken is None:
-            end = self._next(source, at, found)
+        for _ in range(AT_ONCE):
+            end = self._next(source, at, found) if self.broken is None else at
             if end == at:
+                self.more = False
                 break
             at = end
+        else:
+            self.more = True
         if source is self._buffer:
             del self._buffer[:at]
         elif at < len(data):

@@ -27,10 +27,12 @@ GAP: Final = 7
 class Droppable:
     """Which numbers of an outbox a slow-consumer policy may drop; there is none where no broadcast has one."""
 
-    __slots__ = ("loose", "newest", "outdated")
+    __slots__ = ("dropped", "loose", "newest", "outdated")
 
     def __init__(self) -> None:
         """Start with nothing that may be dropped."""
+        self.dropped = 0
+        """How many have been."""
         self.loose: deque[int] = deque()
         """The numbers that may be dropped, oldest first."""
         self.newest: dict[Hashable, int] = {}
@@ -57,7 +59,7 @@ class Droppable:
 class Outbox:
     """The numbered packets from `confirmed` + 1 to `last`, oldest first."""
 
-    __slots__ = ("_droppable", "_items", "confirmed", "last", "size")
+    __slots__ = ("_droppable", "_forgotten", "_items", "confirmed", "last", "size")
 
     def __init__(self) -> None:
         """Start empty: the first packet gets number 1."""
@@ -69,6 +71,7 @@ class Outbox:
         """Bytes that are kept, each packet counted with its overhead."""
         self._items: deque[bytes | None] = deque()  # None: this number was dropped
         self._droppable: Droppable | None = None
+        self._forgotten = 0  # bytes that are not kept any more, each packet counted as in `size`
 
     def __len__(self) -> int:
         """Count the packets that are not confirmed."""
@@ -77,6 +80,17 @@ class Outbox:
     def __repr__(self) -> str:
         """Tell what is kept."""
         return f"<Outbox {self.confirmed + 1}..{self.last}, {self.size} bytes>"
+
+    @property
+    def dropped(self) -> int:
+        """Packets that were dropped."""
+        return self._droppable.dropped if self._droppable else 0
+
+    @property
+    def said(self) -> int:
+        """Bytes of all packets but the dropped ones, kept or forgotten, without any overhead."""
+        dropped = self.dropped
+        return self._forgotten + self.size - OVERHEAD * (self.last - dropped) - DROPPED * dropped
 
     def append(self, words: bytes, *, loose: bool = False, key: Hashable | None = None) -> int:
         """Give one encoded packet its number, keep it, and return the number.
@@ -104,14 +118,14 @@ class Outbox:
         droppable = self._droppable
         if droppable is None:
             return 0
+        before = droppable.dropped
         if key is not None:
             droppable.outdate(key, self.confirmed)
-        dropped = 0
         while droppable.outdated:
-            dropped += self._drop(droppable.outdated.popleft())
+            droppable.dropped += self._drop(droppable.outdated.popleft())
         while droppable.loose and self.size > room:
-            dropped += self._drop(droppable.loose.popleft())
-        return dropped
+            droppable.dropped += self._drop(droppable.loose.popleft())
+        return droppable.dropped - before
 
     def _drop(self, number: int) -> bool:
         index = number - self.confirmed - 1
@@ -145,9 +159,11 @@ class Outbox:
         """
         if count <= self.confirmed:
             return False
+        before = self.size
         for _ in range(count - self.confirmed):
             words = self._items.popleft()
             self.size -= DROPPED if words is None else len(words) + OVERHEAD
+        self._forgotten += before - self.size
         self.confirmed = count
         if self._droppable is not None:
             self._droppable.forget(count, len(self._items))

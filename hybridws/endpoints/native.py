@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import logging
@@ -20,7 +19,7 @@ from hybridws.transports.downlinks import EVENTS, STREAMS, Downlink, Manner, Pum
 from hybridws.transports.websocket import KINDS, Carrier
 
 if TYPE_CHECKING:
-    from hybridws.exchange import Request, Socket
+    from hybridws.exchange import Socket
     from hybridws.options import Options
     from hybridws.server import Server
     from hybridws.session import Session
@@ -44,12 +43,14 @@ class WrongVersion(Refused):
     """The client speaks a version that this server does not."""
 
     status = 426
+    cause = "wrong_version"
 
 
 class UpgradeRequired(Refused):
     """This address is for WebSockets."""
 
     status = 426
+    cause = "no_upgrade"
     headers: ClassVar = {"Upgrade": "websocket"}  # RFC 9110 §15.5.22
 
 
@@ -57,6 +58,7 @@ class WrongCodec(Refused):
     """The session cannot be carried in this way."""
 
     status = 406
+    cause = "wrong_codec"
 
 
 def refuse_in_packet(fault: Refused) -> tuple[bytes, dict[str, str]]:
@@ -110,14 +112,13 @@ async def _make(visit: Visit, greeting: Greeting) -> tuple[Session, bool]:
     if known:
         if known.request.headers.get("Origin") != request.headers.get("Origin"):
             raise Forbidden("this nonce is another page's")
-        admission = await server.gate.identify(request, greeting.auth)
+        admission = await server.identify(request, greeting.auth)
         if admission.user != known.user:
             raise Forbidden("this nonce is another user's")
         return known, False
     subprotocol = _choose(visit.server.options, greeting.protocols)
     admission = await server.admit(request, greeting.auth)
-    session = server.open(greeting.codec, request, admission, route=route)
-    session.admitted = _credentials(request, greeting.auth)
+    session = server.open(greeting.codec, request, admission, route=route, auth=greeting.auth)
     session.subprotocol = subprotocol
     if greeting.nonce:
         server.remember_nonce(greeting.nonce, session)
@@ -263,23 +264,8 @@ async def _end_too_large(visit: Visit, session: Session, body: bytes, fault: Too
 async def _prove(visit: Visit, session: Session, attach: Attach) -> None:
     """Let a transport at a session if it has its key, and, where it shows other credentials, is the same user."""
     if not hmac.compare_digest(session.key.encode(), attach.key.encode("utf-8", "replace")):
-        raise Forbidden("this is not the session's key")
-    shown = _credentials(visit.request, attach.wishes.get("auth"))
-    if any(new is not None and new != old for new, old in zip(shown, session.admitted, strict=True)):
-        admission = await visit.server.gate.identify(visit.request, attach.wishes.get("auth"))
-        if admission.user != session.user:
-            raise Forbidden("the session belongs to another user")
-        session.admitted = tuple(new or old for new, old in zip(shown, session.admitted, strict=True))
-
-
-def _credentials(request: Request, auth: object) -> tuple[bytes | None, ...]:
-    """Return a digest of each thing by which a request says who it is; None for one that it does not bring."""
-    said = (request.headers.get("Cookie"), request.headers.get("Authorization"), auth)
-    return tuple(None if one is None else _digest(one) for one in said)
-
-
-def _digest(credential: object) -> bytes:
-    return hashlib.sha256(json.dumps(credential, sort_keys=True, default=str).encode()).digest()
+        raise Forbidden("this is not the session's key", cause="wrong_key")
+    await visit.server.recognise(session, visit.request, attach.wishes.get("auth"))
 
 
 def _wish(attach: Attach, name: str, lowest: float, otherwise: float) -> float:
@@ -305,6 +291,8 @@ def _take(session: Session, attach: Attach, batch: Batch) -> None:
     session.feed(session.link.lane(overtakes=True), batch)
     if session.seat:
         session.seat.heard = True
+        if session.seat.asked:
+            session.seat.answered()
 
 
 async def _poll(visit: Visit) -> None:
@@ -479,9 +467,11 @@ class Newcomer:
     def _expire(self) -> None:
         self._refuse(TooSlow(f"no first frame within {self._visit.server.options.first_frame:g} s"))
 
-    def left(self, code: int, reason: str) -> None:  # noqa: ARG002 - the listener's
-        """Forget it: it has left before it was anybody."""
+    def left(self, code: int, reason: str) -> None:
+        """Forget it: it has left before it was anybody, or what it sent was no WebSocket's."""
         self._settle()
+        if code == codes.ABNORMAL and reason:
+            self._visit.server.turn_away(Malformed(reason, cause="bad_frame"), self._visit.request)
 
     def turn_away(self) -> None:
         """End it: the server is about to stop."""
@@ -537,6 +527,7 @@ class Newcomer:
 
     def _refuse(self, fault: Refused) -> None:
         self._settle()
+        self._visit.server.turn_away(fault, self._visit.request)
         self._socket.send(TEXT, refuse_in_packet(fault)[0])
         self._socket.close(fault.code, codes.shorten(fault.reason), self._visit.server.options.close_timeout)
 

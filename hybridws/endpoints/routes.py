@@ -29,12 +29,14 @@ class Missing(Refused):
     """There is nothing at this address."""
 
     status = 404
+    cause = "no_address"
 
 
 class WrongMethod(Refused):
     """The address takes other methods."""
 
     status = 405
+    cause = "wrong_method"
 
     def __init__(self, allowed: Collection[str]) -> None:
         """Keep the methods that it does take."""
@@ -95,7 +97,7 @@ class Visit(NamedTuple):
 
     def refuse(self, fault: Refused) -> None:
         """Answer with what was wrong."""
-        _refuse(self.exchange, self.route.refuse, fault, self.cors)
+        _refuse(self.server, self.exchange, self.route.refuse, fault, self.cors)
 
 
 class Found(NamedTuple):
@@ -125,23 +127,24 @@ def find(routes: Iterable[Route], server: Server, request: Request) -> Found:
         if endpoint is None:
             raise WrongMethod(route.methods)
     except Refused as fault:
-        raise Lost(fault, refuse, cors) from None
+        raise Lost(server, fault, refuse, cors) from None
     return Found(server, route, endpoint, names, cors)
 
 
 class Lost(Exception):
     """A request belongs nowhere, or may not go there."""
 
-    def __init__(self, fault: Refused, refuse: Refusal, cors: dict[str, str]) -> None:
+    def __init__(self, server: Server, fault: Refused, refuse: Refusal, cors: dict[str, str]) -> None:
         """Keep why, and how to say it."""
         super().__init__(fault)
         self.fault = fault
+        self._server = server
         self._refuse = refuse
         self._cors = cors
 
     def answer(self, exchange: Exchange) -> None:
         """Answer the request with it."""
-        _refuse(exchange, self._refuse, self.fault, self._cors)
+        _refuse(self._server, exchange, self._refuse, self.fault, self._cors)
 
 
 async def serve(found: Found, exchange: Exchange) -> None:
@@ -158,7 +161,8 @@ async def serve(found: Found, exchange: Exchange) -> None:
         exchange.fail(Answer(500, b"the server failed\n", {**PLAIN, **NO_SNIFFING, **found.cors}))
 
 
-def _refuse(exchange: Exchange, refuse: Refusal, fault: Refused, cors: dict[str, str]) -> None:
+def _refuse(server: Server, exchange: Exchange, refuse: Refusal, fault: Refused, cors: dict[str, str]) -> None:
+    server.turn_away(fault, exchange.request)
     wordless = isinstance(fault, WrongMethod) and refuse is refuse_in_text
     body, headers = (b"", {}) if wordless else refuse(fault)
     headers = {**headers, **fault.headers, **NO_SNIFFING, **cors, "Cache-Control": "no-store, no-transform"}

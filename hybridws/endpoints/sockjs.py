@@ -50,6 +50,8 @@ _IFRAME: Final = """<!DOCTYPE html>
 </body>
 </html>
 """
+_GUARDED: Final = {"jsonp-polling": {"Content-Disposition": "attachment; filename=f.txt"}}
+"""A script tag does not look at it; a link to an answer that repeats the link's own words must not open as a file."""
 _CALLBACK: Final = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 _COOKIE: Final = re.compile(r"[A-Za-z0-9_.!~*'()-]{1,128}")
 
@@ -138,7 +140,7 @@ async def _receive(visit: Visit) -> None:
             raise Fault('"callback" parameter required')
         if not _CALLBACK.fullmatch(callback):
             raise Fault('invalid "callback" parameter')
-    headers = {**NOT_CACHED, **NO_SNIFFING, **visit.cors, **_cookie(visit)}
+    headers = {**NOT_CACHED, **NO_SNIFFING, **visit.cors, **_cookie(visit), **_GUARDED.get(row.name, {})}
     response = Response(visit.exchange, row, headers, visit.server.options.response_limit, callback)
     session = await _session(visit)
     if session.seat and session.seat.probe and session.seat.probe():
@@ -158,6 +160,9 @@ async def _session(visit: Visit) -> Session:
     server = visit.server
     session = _living(visit)
     admission = None
+    if session is not None:
+        await server.recognise(session, visit.request)
+        session = _living(visit)
     if session is None:
         admission = await server.admit(visit.request)
         session = _living(visit)  # another receiver may have opened it while the application was asked
@@ -171,7 +176,7 @@ def _check_owner(session: Session, request: Request) -> None:
     """Refuse a page of another origin than the one that opened the session: it has only guessed or read its name."""
     opened, now = session.request.headers.get("Origin"), request.headers.get("Origin")
     if opened and now and opened != now:
-        raise Forbidden(f"this session belongs to pages of {opened}")
+        raise Forbidden(f"this session belongs to pages of {opened}", cause="another_page")
 
 
 # ── sending ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -200,7 +205,8 @@ async def _body(visit: Visit) -> tuple[Session, bytes]:
     """Read a body, and say whom it is for: once it is complete, the name may be another session's."""
     session = _living(visit)
     if session is None:
-        raise Missing("no such session")
+        raise Missing("no such session", cause="no_session")
+    await visit.server.recognise(session, visit.request)
     return session, await visit.exchange.read(visit.server.options.max_batch)
 
 
@@ -221,10 +227,12 @@ async def _take(visit: Visit, session: Session, body: bytes) -> None:
         raise Fault(fault.reason) from None
     if session.crowded:
         if session.waiting >= options.max_sends:
-            raise TooMany(f"{session.waiting} sends wait for the application already (max_sends)")
+            raise TooMany(
+                f"{session.waiting} sends wait for the application already (max_sends)", cause="too_many_sends"
+            )
         await session.wait_for_inbox()
     if _living(visit) is not session:
-        raise Missing("the session ended while this was on its way")
+        raise Missing("the session ended while this was on its way", cause="no_session")
     session.feed(session.link.lane(), batch)
     if session.seat:
         session.seat.heard = True
@@ -238,6 +246,12 @@ async def _websocket(visit: Visit) -> None:
     socket = await visit.exchange.upgrade()
     if visit.server.draining:  # it began while the handshake was under way
         socket.close(codes.RESTARTING, "the server is restarting", visit.server.options.close_timeout)
+        return
+    try:
+        visit.server.check_share(admission)  # others of the same user may have come in meanwhile
+    except TooMany as fault:
+        visit.server.turn_away(fault, visit.request)
+        socket.close(fault.code, codes.shorten(fault.reason), visit.server.options.close_timeout)
         return
     kind = KINDS["sockjs" if visit.names else "raw"]
     session = visit.server.open(kind.codec, visit.request, admission)

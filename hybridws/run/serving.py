@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from hybridws.aiohttp import servers
+from hybridws.run.calm import calm_logger
 from hybridws.run.front import Site
 from hybridws.run.listen import listen, protocol_factory
 from hybridws.run.settings import CannotServe, Settings
@@ -50,6 +51,7 @@ async def serve(
     runner = web.AppRunner(
         await make(app),
         keepalive_timeout=checked.keepalive_timeout,
+        logger=calm_logger(),
         access_log=logging.getLogger("aiohttp.access") if checked.access_log else None,
     )
     listener: Listener | None = None

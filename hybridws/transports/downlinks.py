@@ -265,7 +265,8 @@ class Pump:
             return False
         if not frames:
             seat.sent = True
-            seat.asked = self._manner.answered
+            if self._manner.answered:
+                seat.ask()
             response.say(self._manner.heartbeat, seat.lane.written)
         seat.beat = False
         for frame in frames:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hybridws.core.codec import Batch
-    from hybridws.exchange import Socket
+    from hybridws.exchange import Request, Socket
     from hybridws.seat import Seat
     from hybridws.session import Session
 
@@ -45,7 +45,19 @@ KINDS: Final = {
 class Carrier:
     """One WebSocket that carries a session both ways until either end closes."""
 
-    __slots__ = ("_due", "_farewell", "_kind", "_parting", "_paused", "_seat", "_session", "_socket", "at_end", "ended")
+    __slots__ = (
+        "_due",
+        "_farewell",
+        "_kind",
+        "_parting",
+        "_paused",
+        "_seat",
+        "_session",
+        "_socket",
+        "at_end",
+        "at_fault",
+        "ended",
+    )
 
     def __init__(self, socket: Socket, session: Session, kind: Kind, *, trial: bool) -> None:
         """Attach a WebSocket to its session; on `trial`, if another transport has the seat (see `Dock.attach`)."""
@@ -53,6 +65,8 @@ class Carrier:
         """The close code and reason with which the connection ended."""
         self.at_end: Callable[[], None] | None = None
         """Called once the connection has ended."""
+        self.at_fault: Callable[[Refused, Request], None] | None = None
+        """Called with what came and was refused, and the request that opened the session."""
         self._socket = socket
         self._session = session
         self._kind = kind
@@ -73,7 +87,7 @@ class Carrier:
         try:
             self._session.feed(self._seat.lane, batch or [])
         except Refused as fault:
-            self._refuse(fault.code, fault.reason)
+            self._refuse(fault.code, fault)
         self._wake()
         self._socket.resume()
         self._wait_if_crowded()
@@ -88,6 +102,8 @@ class Carrier:
         """Feed what has come to the session."""
         seat, link = self._seat, self._session.link
         seat.heard = True
+        if seat.asked:
+            seat.answered()
         if data is None or seat.over:
             return
         try:
@@ -98,14 +114,16 @@ class Carrier:
                 self._session.dock.promote(seat)  # it has heard our ack, and we have heard it
             self._session.feed(seat.lane, batch)
         except Malformed as fault:
-            self._refuse(self._kind.malformed, fault.reason)
+            self._refuse(self._kind.malformed, fault)
         except Refused as fault:
-            self._refuse(fault.code, fault.reason)
+            self._refuse(fault.code, fault)
         self._wait_if_crowded()
 
     def left(self, code: int, reason: str) -> None:
         """Give the seat up: the far side has left."""
         self.ended = self._farewell or (code, reason)
+        if code == codes.ABNORMAL and reason:
+            self._blame(Malformed(reason, cause="bad_frame"))
         if code == codes.ABNORMAL:
             self._seat.cut("the connection broke")
         else:
@@ -131,13 +149,18 @@ class Carrier:
             self._session.bells.remove(self._read_on)
             self._socket.resume()
 
-    def _refuse(self, code: int, reason: str) -> None:
+    def _refuse(self, code: int, fault: Refused) -> None:
         """End the connection for what came, and the session if it cannot go on without; the close frame says why."""
-        self._farewell = (code, codes.shorten(reason))
+        self._blame(fault)
+        self._farewell = (code, codes.shorten(fault.reason))
         if self._kind.codec.numbered and code != codes.TOO_LARGE:
-            self._seat.cut(reason)
+            self._seat.cut(fault.reason)
         else:
-            self._session.lose(code, reason)
+            self._session.lose(code, fault.reason)
+
+    def _blame(self, fault: Refused) -> None:
+        if self.at_fault:
+            self.at_fault(fault, self._session.request)
 
     # ── what the session has to say ───────────────────────────────────────────────────────────────────────────────
 
@@ -197,4 +220,4 @@ class Carrier:
             self._socket.send(self._kind.opcode, self._kind.heartbeat)
         if not self._kind.codec.numbered:
             self._socket.send(PING, b"")
-        self._seat.asked = True
+        self._seat.ask()

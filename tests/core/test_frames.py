@@ -503,3 +503,17 @@ def test_it_agrees_with_another_reader(parts: list[Part]) -> None:
         assert CLOSE in (part.opcode for part in parts)
     else:
         assert (ours, code) == (theirs, their_code)
+
+
+def test_a_flood_takes_turns() -> None:
+    """One `feed` reads 1,000 frames at most, and says that there is more; nothing is lost by it."""
+    reader = FrameReader(1000)
+    found = reader.feed(masked(PONG, b"") * 4000 + masked(TEXT, b"last"))
+    turns = [len(found)]
+    while reader.more:
+        more = reader.feed(b"")
+        turns.append(len(more))
+        found += more
+    assert max(turns) <= 1000
+    assert len(found) == 4001
+    assert found[-1] == (TEXT, "last")

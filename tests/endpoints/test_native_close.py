@@ -343,6 +343,20 @@ async def test_restart(place: Mounting, dial: Dial, witness: Witness, codec: str
         await closing
 
 
+@each_codec
+async def test_restart_with_a_stream(place: Mounting, dial: Dial, witness: Witness, codec: str) -> None:
+    """A stream is told 1012 and ended in order; its ack would be another request, so a stop does not wait for it."""
+    talk = dial(await place(witness, stop_timeout=60, close_timeout=60), codec)
+    await talk.open()
+    stream = await talk.stream()
+    await talk.session.send("last words")
+    async with asyncio.timeout(10):
+        await talk.place.server.close()
+    batch = await stream.rest()
+    assert said(batch) == ["last words"]
+    assert batch[-1][:2] == ["c", 1012]
+
+
 async def test_restart_with_the_deaf(place: Mounting, dial: Dial, witness: Witness) -> None:
     """Who does not ack the restart is let go after `close_timeout`: nobody holds up the end of a process."""
     served = await place(witness, close_timeout=0.25)
