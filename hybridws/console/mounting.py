@@ -30,6 +30,7 @@ FILES: Final = {
     "": ("index.html", "text/html; charset=utf-8"),
     "console.js": ("console.js", "text/javascript; charset=utf-8"),
     "charts.js": ("charts.js", "text/javascript; charset=utf-8"),
+    "icon.svg": ("icon.svg", "image/svg+xml"),
     "console.css": ("console.css", "text/css; charset=utf-8"),
 }
 HEADERS: Final = {

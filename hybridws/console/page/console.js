@@ -69,14 +69,22 @@ function span(ms) {
   const s = Math.max(ms, 0) / 1000;
   if (s < 10) return `${s.toFixed(1)} s`;
   if (s < 60) return `${Math.floor(s)} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min ${String(Math.floor(s % 60)).padStart(2, "0")} s`;
-  if (s < 86400) return `${Math.floor(s / 3600)} h ${String(Math.floor((s % 3600) / 60)).padStart(2, "0")} min`;
-  return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+  if (s < 3600) return `${Math.floor(s / 60)}m ${String(Math.floor(s % 60)).padStart(2, "0")}s`;
+  if (s < 86400) return `${Math.floor(s / 3600)}h ${String(Math.floor((s % 3600) / 60)).padStart(2, "0")}m`;
+  return `${Math.floor(s / 86400)}d ${Math.floor((s % 86400) / 3600)}h`;
 }
 
-const millis = (ms) => (ms === null ? "–" : `${short.format(ms)} ms`);
+function millis(ms) {
+  if (ms === null) return "–";
+  return ms < 1000 ? `${short.format(ms)} ms` : `${short.format(ms / 1000)} s`;
+}
+
+const WHOSE = { local: "application", remote: "client", network: "network" };
 const now = () => Date.now() + skew;
-const words = (text) => text.replaceAll("_", " ").replace(/(?<=[a-z])(?=[A-Z])/g, " ").toLowerCase();
+
+/** What some words mean to people; the rest are read as they are. */
+const MEANINGS = { client: "the client's own code", application: "the application's own code" };
+const words = (text) => MEANINGS[text] ?? text.replaceAll("_", " ").replace(/(?<=[a-z])(?=[A-Z])/g, " ").toLowerCase();
 
 function family(transport) {
   if (transport.startsWith("websocket")) return "sockets";
@@ -162,6 +170,7 @@ function showProcess() {
 // ── the list ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function showHead() {
+  $("table").classList.toggle("ended", view.ended);
   const titles = view.ended ? ENDED.map((title) => ["", title]) : LIVING;
   $("head").replaceChildren(
     ...titles.map(([key, title], column) => {
@@ -190,7 +199,7 @@ function showHead() {
 /** What each column shows of a row's cells. */
 function texts(id, cells) {
   const [name, mount, transport, state, address, opened, came, said, trip, waiting] = cells;
-  const middle = [name || id, mount || "/", transport === "none" ? "–" : transport, state, address];
+  const middle = [name || id, mount || "/", transport === "none" ? "–" : transport, WHOSE[state] ?? state, address];
   if (view.ended) return [...middle, span(waiting - opened), whole.format(came), whole.format(said), millis(trip), `${span(now() - waiting)} ago`];
   return [...middle, span(now() - opened), came ? rate(came) : "·", said ? rate(said) : "·", millis(trip), waiting ? size(waiting) : "·"];
 }
@@ -304,8 +313,8 @@ function showStory() {
   $("story-chart").classList.toggle("hidden", over);
   const until = over ? story.ended : now();
   if (over) {
-    const whose = { local: "the application", remote: "the client", network: "the network or a limit" }[story.by];
-    $("story-end").textContent = `Ended with ${story.code}${story.reason ? ` (${story.reason})` : ""}, by ${whose}.`;
+    const reason = story.reason ? ` (${story.reason})` : "";
+    $("story-end").textContent = `Ended with ${story.code}${reason}, by the ${WHOSE[story.by]}${story.by === "network" ? " or a limit" : ""}.`;
   }
   const { packets_in, packets_out, bytes_in, bytes_out, dropped } = story.traffic;
   const facts = [
@@ -325,7 +334,8 @@ function showStory() {
   ];
   $("facts").replaceChildren(...facts.flatMap(([term, fact]) => [make("dt", "", term), make("dd", "", fact)]));
   life($("story-bar"), story.timeline, opened, until, family);
-  $("timeline").replaceChildren(...story.timeline.map((stay, index) => showStay(stay, story.timeline[index - 1], opened, until)).reverse());
+  const stays = story.timeline.map((stay, index) => showStay(stay, story.timeline[index - 1], opened, until)).reverse();
+  $("timeline").replaceChildren(...(stays.length ? stays : [make("li", "none", "None has attached.")]));
 }
 
 function showStay([name, since, end, reason, attaches], before, opened, until) {
