@@ -9,6 +9,7 @@ import { life, lines, stack } from "./charts.js";
 const ROW = 28; // px: the height of a row, as in console.css
 const MARGIN = 12; // rows above and below what is in view, so that scrolling shows no gaps
 const POINTS = 120; // looks that charts show
+const AGAIN = 1500; // ms after which an ended session of ours is followed by another
 const SURE = 4000; // ms in which a second click closes a session
 const NOTICE = 4000; // ms that a notice stands
 const FAMILIES = ["sockets", "streams", "polls", "none"];
@@ -367,10 +368,29 @@ function notice(text, bad = false) {
 
 // ── the wire ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const socket = new HybridWS(new URL("live", location.origin + location.pathname).href, { json: true, onlost: "reopen" });
+const LIVE = new URL("live", location.origin + location.pathname).href; // without a password that the address may hold
+const GIVE_UP = [4401, 4403]; // codes after which a new session would not be let in either
+let socket = /** @type {HybridWS | null} */ (null);
+let leaving = false;
 
 function tell(message) {
-  if (socket.readyState === HybridWS.OPEN) socket.send(message);
+  if (socket?.readyState === HybridWS.OPEN) socket.send(message);
+}
+
+/** Open a session, and another one whenever it has ended: the server may have started anew. */
+function open() {
+  const mine = (socket = new HybridWS(LIVE, { json: true, onlost: "reopen" }));
+  mine.addEventListener("message", ({ data }) => hear[data.is]?.(data));
+  mine.addEventListener("state", ({ state, reason }) => {
+    page.dataset.state = state;
+    const good = ["open", "transport", "resumed"].includes(state);
+    $("link").classList.toggle("lost", !good);
+    $("link").textContent = good ? `live over ${mine.transport ?? "…"}` : state === "closed" ? `ended: ${reason || "no reason"}` : `${state}…`;
+  });
+  mine.addEventListener("close", ({ code }) => {
+    if (GIVE_UP.includes(code)) $("link").textContent = "not let in: load the page again";
+    else if (!leaving) setTimeout(open, AGAIN);
+  });
 }
 
 const hear = {
@@ -413,14 +433,15 @@ const hear = {
   sorry: ({ text }) => notice(text, true),
 };
 
-socket.addEventListener("message", ({ data }) => hear[data.is]?.(data));
-socket.addEventListener("state", ({ state, reason }) => {
-  page.dataset.state = state;
-  const good = ["open", "transport", "resumed"].includes(state);
-  $("link").classList.toggle("lost", !good);
-  $("link").textContent = good ? `live over ${socket.transport ?? "…"}` : state === "closed" ? `ended: ${reason || "load the page again"}` : `${state}…`;
+open();
+addEventListener("pagehide", () => {
+  leaving = true;
+  socket?.close();
 });
-addEventListener("pagehide", () => socket.close());
+addEventListener("pageshow", ({ persisted }) => {
+  leaving = false;
+  if (persisted) open();
+});
 
 // ── what the operator does ──────────────────────────────────────────────────────────────────────────────────────────
 
