@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EVERY: Final = 1.0
 """Seconds between two looks."""
-SLICE: Final = 1_000
+SLICE: Final = 500
 """Sessions that are looked at before others get a turn: about 3 ms of them."""
 POINTS: Final = 120
 """Looks that are remembered: two minutes, for whoever opens the page."""

@@ -38,23 +38,37 @@ class Census:
 
 
 def count(sessions: Iterable[Session]) -> Census:
-    """Walk over sessions: about 2 µs each."""
+    """Walk over sessions: about 3 µs each."""
     census = Census()
+    transports, attaches = census.transports, census.attaches
     for session in sessions:
-        add_traffic(census, session)
-        stays, link = session.dock.stays, session.link
-        census.transports[stays[-1].name if stays else "none"] += 1
-        census.away += session.away
-        census.slow += session.slow
-        size = link.outbox.size
+        link = session.link
+        outbox = link.outbox
+        size = outbox.size
         census.outbox += size
         census.outbox_max = max(census.outbox_max, size)
         census.inbox += link.inbox_size
+        census.away += session.away
+        census.slow += session.slow
+        census.packets_in += link.received
+        census.packets_out += outbox.last
+        census.bytes_in += link.came
+        census.bytes_out += outbox.said
+        if dropped := outbox.dropped:
+            census.packets_out -= dropped
+            census.dropped += dropped
+        stays = session.dock.stays
+        if stays:
+            stay = stays[-1]
+            transports[stay.name] += 1
+            attaches[stay.name] += stay.attaches
+        else:
+            transports["none"] += 1
     return census
 
 
-def add_traffic(census: Census, session: Session) -> None:
-    """Add what has gone through one session, and the requests of its present stay."""
+def add_end(census: Census, session: Session) -> None:
+    """Add what a session has carried that has ended."""
     traffic, stays = session.traffic, session.dock.stays
     census.packets_in += traffic.packets_in
     census.packets_out += traffic.packets_out

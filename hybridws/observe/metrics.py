@@ -12,7 +12,7 @@ from aiohttp import web
 
 from hybridws.aiohttp import servers
 from hybridws.events import Attached, Ended, Failed, Left, Opened, Resumed, RoundTrip, Slowed, TurnedAway
-from hybridws.observe.census import Census, add_traffic, count
+from hybridws.observe.census import Census, add_end, count
 from hybridws.observe.lag import LoopLag
 from hybridws.observe.watching import watch
 from hybridws.observe.words import Few, code_of, direction, why_ended, why_left
@@ -141,7 +141,7 @@ class Metrics:
         self._lives.labels(mount).observe(max(past.ended_at - past.opened_at, 0.0))
         if past.unconfirmed:
             self._unconfirmed.labels(mount, closed.by).inc(past.unconfirmed)
-        add_traffic(self._sum(mount), session)
+        add_end(self._sum(mount), session)
 
     def _sum(self, mount: str) -> Census:
         return self._gone.setdefault(mount, Census())
