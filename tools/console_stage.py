@@ -1,4 +1,6 @@
-"""Stages a console and a crowd, for tools/console_screenshots.mjs. Usage: python tools/console_stage.py [SESSIONS]
+"""Stages a console and a crowd, for tools/console_screenshots.mjs.
+
+Usage: python tools/console_stage.py [SESSIONS]
 
 The crowd is a process of its own, so that the console shows what the server alone costs. Prints the server's address
 once it listens, and "full" once the crowd is there; ends when its standard input does.
@@ -28,8 +30,8 @@ NAMES = "ada ben carla dev emma finn gita hugo ines jon kira liam mona nils olga
 ROOMS = ("lobby", "garden", "workshop", "standup", "support")
 KINDS = (["websocket"],) * 11 + (["stream"],) * 4 + (["poll"],) * 2 + (None,) * 3
 """The transports of each twentieth of the crowd; None is a raw WebSocket."""
-LIMITS = {"opens_burst": 20_000, "max_fresh": 20_000, "opens_per_second": 20_000, "heartbeat": 4.0, "resume": 30.0}
-STAY = 240.0
+LIMITS = {"opens_burst": 20_000, "max_fresh": 20_000, "opens_per_second": 20_000, "heartbeat": 15.0, "resume": 30.0}
+STAY = 400.0
 """Seconds that a guest stays, on average."""
 
 
@@ -64,7 +66,7 @@ async def serve() -> None:
     while not ended.done():
         ticker.broadcast({"EURUSD": 1.08})
         server.room("lobby").publish("hello")
-        await asyncio.wait([ended], timeout=2)
+        await asyncio.wait([ended], timeout=5)
     crowd.kill()
     await crowd.wait()
     await runner.cleanup()
@@ -76,7 +78,7 @@ async def crowd(size: int, url: str) -> None:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http, asyncio.TaskGroup() as guests:
         for number in range(size):
             guests.create_task(guest(http, url, number, dice))
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.03)
         print("full", flush=True)
         while True:
             for _ in range(dice.randrange(4)):
@@ -105,7 +107,7 @@ async def talk(url: str, name: str, transports: list[str], dice: random.Random) 
     async with hybridws.connect(url, auth=name, transports=transports) as session:
         while asyncio.get_running_loop().time() < until:
             await session.send("x" * dice.randrange(10, 400))
-            await asyncio.sleep(dice.uniform(2, 20))
+            await asyncio.sleep(dice.uniform(5, 40))
 
 
 async def talk_raw(http: aiohttp.ClientSession, url: str, dice: random.Random) -> None:
@@ -114,7 +116,7 @@ async def talk_raw(http: aiohttp.ClientSession, url: str, dice: random.Random) -
         for _ in range(dice.randrange(3, 60)):
             await socket.send_str("x" * dice.randrange(10, 400))
             with contextlib.suppress(TimeoutError):
-                await socket.receive(timeout=dice.uniform(2, 9))
+                await socket.receive(timeout=dice.uniform(4, 20))
         if dice.random() < 1 / 3:
             await socket.close(code=4000, message=b"enough")
 
