@@ -54,7 +54,7 @@ try {
       await page.goto(`${address}/console`);
       await sleep(WATCH);
       if (list) await page.click(`#tab-${list}`);
-      else await page.click("#head th:nth-child(7) button");
+      else await page.click("#head th:nth-child(9) button");
       await sleep(2_000);
       await page.click("#rows tr:nth-child(5) button");
       await sleep(LOOK);

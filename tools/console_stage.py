@@ -115,8 +115,8 @@ async def talk_raw(http: aiohttp.ClientSession, url: str, dice: random.Random) -
     async with http.ws_connect(url) as socket:
         for _ in range(dice.randrange(3, 60)):
             await socket.send_str("x" * dice.randrange(10, 400))
-            with contextlib.suppress(TimeoutError):
-                await socket.receive(timeout=dice.uniform(4, 20))
+            await socket.receive(timeout=STAY)
+            await asyncio.sleep(dice.uniform(4, 20))
         if dice.random() < 1 / 3:
             await socket.close(code=4000, message=b"enough")
 

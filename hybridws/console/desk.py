@@ -48,7 +48,8 @@ SORTS: Final[dict[str, Callable[[Row], Any]]] = {
     "transport": lambda row: row.session.transport or "",
     "state": lambda row: row.state,
     "address": lambda row: row.address,
-    "rate": lambda row: row.per_in + row.per_out,
+    "in": lambda row: row.per_in,
+    "out": lambda row: row.per_out,
     "trip": lambda row: row.session.round_trip or -1.0,
     "waiting": lambda row: row.session.link.outbox.size,
 }

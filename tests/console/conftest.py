@@ -56,6 +56,8 @@ class Operator:
                 self.rows |= message.get("rows", {})
             case "session":
                 self.story = message
+            case _:
+                pass
         return message
 
     async def until(self, fact: Callable[[], object]) -> None:

@@ -22,8 +22,8 @@ const LIVING = [
   ["state", "State"],
   ["address", "Address"],
   ["opened", "Open for"],
-  ["rate", "In /s"],
-  ["rate", "Out /s"],
+  ["in", "In /s"],
+  ["out", "Out /s"],
   ["trip", "Round trip"],
   ["waiting", "Waiting"],
 ];
