@@ -30,6 +30,9 @@ log = logging.getLogger("hybridws")
 SERVERS: Final = web.AppKey("hybridws", dict[str, Server])
 """The servers that are mounted on an application, by prefix: `app[SERVERS]["/chat"].broadcast(...)`."""
 
+ONLY_LOCAL: Final = web.AppKey("hybridws only local", str)
+"""Why an application may be served to its own machine alone: our runner refuses to listen anywhere else."""
+
 WRITER_LIMIT: Final = 64 * 1024
 """Bytes that a WebSocket may have waiting in this process before its writer waits (aiohttp)."""
 
@@ -107,11 +110,17 @@ def _warn_of_patience(app: web.Application, keepalive_timeout: float) -> None:
 
 def servers(app: web.Application) -> Iterator[Server]:
     """Go through the servers that are mounted on an application and on those below it."""
-    yield from app.get(SERVERS, {}).values()
+    for one in applications(app):
+        yield from one.get(SERVERS, {}).values()
+
+
+def applications(app: web.Application) -> Iterator[web.Application]:
+    """Go through an application and those below it."""
+    yield app
     for resource in app.router.resources():
         below = resource.get_info().get("app")
         if below is not None:
-            yield from servers(below)
+            yield from applications(below)
 
 
 class HttpExchange:

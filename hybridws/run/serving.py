@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
-from hybridws.aiohttp import servers
+from hybridws.aiohttp import ONLY_LOCAL, applications, servers
 from hybridws.run.calm import calm_logger
 from hybridws.run.front import Site
 from hybridws.run.listen import listen, protocol_factory
@@ -58,6 +58,7 @@ async def serve(
     factory: Callable[[], asyncio.Protocol] | None = None
     try:
         await runner.setup()
+        _check_reach(runner.app, checked)
         factory = protocol_factory(runner, checked)
         listener = await listen(factory, checked)
         if started:
@@ -65,6 +66,13 @@ async def serve(
         await (stop or asyncio.Event()).wait()
     finally:
         await _end(runner, listener, factory, checked.shutdown_timeout)
+
+
+def _check_reach(app: web.Application, settings: Settings) -> None:
+    """Refuse to listen beyond this machine if a part of the application must not be seen there. Raises CannotServe."""
+    reason = next((one[ONLY_LOCAL] for one in applications(app) if ONLY_LOCAL in one), None)
+    if reason and not settings.local:
+        raise CannotServe(f"cannot listen on {settings.path or settings.host or 'all addresses'}: {reason}")
 
 
 async def make(app: App) -> web.Application:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from hybridws.errors import HybridError
@@ -81,6 +82,16 @@ class Settings:
     def tls(self) -> bool:
         """Whether TLS is spoken."""
         return bool(self.ssl_context or self.certfile)
+
+    @property
+    def local(self) -> bool:
+        """Whether only programs of this machine reach it, and without a proxy."""
+        if self.path is not None:
+            return False  # a unix socket is for a proxy
+        try:
+            return self.host == "localhost" or ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
 
 def _whole(value: Any) -> bool:  # noqa: ANN401 - whatever was given
