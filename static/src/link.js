@@ -7,6 +7,7 @@
 //         far sender, and an inbox holds at most one and a half buffers. We send no more than a buffer ahead of acks.
 // Rule 4: the close is the last numbered packet, so it arrives after everything said before it.
 
+import { now } from "./clock.js";
 import { NORMAL, NO_STATUS } from "./codes.js";
 import { OVERHEAD, makeOutbox } from "./outbox.js";
 import { encode, isNumbered, sizeOf } from "./packets.js";
@@ -49,7 +50,7 @@ export function makeLink(codec, limits) {
     /** Make what the outbox keeps. Throws TypeError, RangeError. @param {Packet} packet @param {(fault?: any) => void} [done] */
     _item(packet, done, data = 0) {
       const words = link._encode(packet);
-      return { _packet: packet, _words: words, _size: sizeOf(words), _data: data, _at: performance.now(), _done: done };
+      return { _packet: packet, _words: words, _size: sizeOf(words), _data: data, _at: now(), _done: done };
     },
 
     /** Give a packet its number, and keep it. Throws TypeError, RangeError. @param {Packet} packet @returns {number} */

@@ -1,5 +1,6 @@
 // What a page's life does to a session: hidden tabs, the back-forward cache, networks that come and go, the end.
 
+import { now } from "./clock.js";
 import { json } from "./json.js";
 
 /** @typedef {import("./client.js").HybridWS} HybridWS */
@@ -51,37 +52,40 @@ function farewell({ _pilot: pilot, _options: { credentials } }) {
   link._close(1001, "");
   let body = link._write(lane, BEACON, [pilot._attach(lane, true)]);
   if (lane._written < link._last) body = link._codec.join([body, link._encode(["d"])]);
-  const address = pilot._address(pilot._session.sid + "/send");
+  const address = pilot._address("send");
   // A beacon is what browsers promise to send for a page that is going; where there is none, a fetch that outlives it.
   if (!globalThis.navigator?.sendBeacon?.(address, body)) fetch(address, { method: "POST", body, keepalive: true, credentials });
 }
 
 /** Watch the page for a client, and return what ends that. @param {HybridWS} ws */
 export function watch(ws) {
-  const { document } = globalThis;
   const going = new AbortController();
-  const on = (/** @type {any} */ where, /** @type {string} */ type, /** @type {(event: any) => void} */ act) =>
-    where?.addEventListener?.(type, act, { signal: going.signal });
   const wake = () => ws._pilot._wake();
+  const freeze = () => ws._pilot._sleep();
   const look = () => {
-    ws._pilot._hiddenAt = document?.hidden ? performance.now() : Infinity;
+    ws._pilot._hiddenAt = globalThis.document?.hidden ? now() : Infinity;
+    ws._pilot._kick();
   };
-  on(globalThis, "online", wake);
-  on(globalThis, "offline", () => ws._pilot._probe());
-  on(globalThis, "pageshow", ({ persisted }) => persisted && wake());
-  on(globalThis, "pagehide", ({ persisted }) => {
-    if (persisted) return ws._pilot._sleep();
-    if (!ws._options.resumeOnReload) farewell(ws);
-    else if (ws.readyState == 1) save(ws);
-    ws._pilot._stop();
-  });
-  on(document, "freeze", () => ws._pilot._sleep());
-  on(document, "resume", wake);
-  on(document, "visibilitychange", () => {
-    look();
-    if (document.hidden) ws._pilot._kick();
-    else wake();
-  });
+  /** @type {Record<string, (event: any) => void>} */
+  const acts = {
+    online: wake,
+    resume: wake,
+    freeze,
+    offline: () => ws._pilot._probe(),
+    pageshow: ({ persisted }) => persisted && wake(),
+    pagehide({ persisted }) {
+      if (persisted) return freeze();
+      if (!ws._options.resumeOnReload) farewell(ws);
+      else if (ws.readyState == 1) save(ws);
+      ws._pilot._stop();
+    },
+    visibilitychange() {
+      look();
+      if (!document.hidden) wake();
+    },
+  };
+  // What happens to a document is seen by its window on the way down, whether it bubbles or not.
+  for (const type in acts) globalThis.addEventListener?.(type, acts[type], { signal: going.signal, capture: true });
   look();
   return () => going.abort();
 }
