@@ -9,6 +9,9 @@ import { json } from "./json.js";
 const BEACON = 60_000; // bytes that a browser sends for a page that is going
 const KEY = "hybridws ";
 
+/** @param {any[]} packets */
+const words = (packets) => json.join(packets.map(json.dumps));
+
 /** Write down where a session is, so that the page can go on with it when it is loaded again. @param {HybridWS} ws */
 function save({ url, _pilot: pilot }) {
   const link = pilot._link;
@@ -20,8 +23,8 @@ function save({ url, _pilot: pilot }) {
     session: pilot._session,
     received: first - 1,
     confirmed,
-    inbox: json.join([json.dumps(["#", first]), ...inbox.map(([value]) => json.dumps(["m", value]))]),
-    outbox: json.join(items.map(({ _packet }) => json.dumps(_packet))),
+    inbox: words([["#", first], ...inbox.map(([value]) => ["m", value])]),
+    outbox: words(items.map(({ _packet }) => _packet)),
   };
   sessionStorage.setItem(KEY + url, JSON.stringify(state));
 }
@@ -32,10 +35,10 @@ function save({ url, _pilot: pilot }) {
  */
 export function restore({ url, _pilot: pilot, _options: { resumeOnReload } }) {
   const saved = resumeOnReload && globalThis.sessionStorage?.getItem(KEY + url);
-  if (!saved) return false;
+  if (!saved) return;
   sessionStorage.removeItem(KEY + url);
   const { at, session, received, confirmed, inbox, outbox } = JSON.parse(saved);
-  if (Date.now() - at > session.resume * 1000) return false;
+  if (Date.now() - at > session.resume * 1000) return;
   const link = pilot._link;
   link._received = received;
   link._confirmed = link._last = confirmed;
@@ -45,19 +48,18 @@ export function restore({ url, _pilot: pilot, _options: { resumeOnReload } }) {
 }
 
 /** Say with one beacon what was not acked, and that this is the end. @param {HybridWS} ws */
-function farewell({ _pilot: pilot, _options: { credentials } }) {
+function farewell({ _pilot: pilot }) {
   const link = pilot._link;
   if (!pilot._session.sid || link._over()) return;
   const lane = link._lane();
   link._close(1001, "");
   let body = link._write(lane, BEACON, [pilot._attach(lane, true)]);
   if (lane._written < link._last) body = link._codec.join([body, link._encode(["d"])]);
-  const address = pilot._address("send");
-  // A beacon is what browsers promise to send for a page that is going; where there is none, a fetch that outlives it.
-  if (!globalThis.navigator?.sendBeacon?.(address, body)) fetch(address, { method: "POST", body, keepalive: true, credentials });
+  // A beacon is what browsers promise to send for a page that is going. (Not as a Blob: Firefox loses some of those.)
+  navigator.sendBeacon?.(pilot._address("send"), body);
 }
 
-/** Watch the page for a client, and return what ends that. @param {HybridWS} ws */
+/** Watch the page for a client, and return what aborts that. @param {HybridWS} ws */
 export function watch(ws) {
   const going = new AbortController();
   const wake = () => ws._pilot._wake();
@@ -87,5 +89,5 @@ export function watch(ws) {
   // What happens to a document is seen by its window on the way down, whether it bubbles or not.
   for (const type in acts) globalThis.addEventListener?.(type, acts[type], { signal: going.signal, capture: true });
   look();
-  return () => going.abort();
+  return going;
 }
