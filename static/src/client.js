@@ -1,5 +1,6 @@
 // HybridWS: what a page holds in its hands. A WebSocket to the letter, whatever happens to sessions and transports.
 
+import { now } from "./clock.js";
 import { ABNORMAL, HANDLER_FAILED, NORMAL, NO_SESSION } from "./codes.js";
 import { OVERHEAD } from "./outbox.js";
 import { restore, watch } from "./page.js";
@@ -123,7 +124,7 @@ export class HybridWS extends EventTarget {
 
   /** What was sent and not confirmed by the server. */
   get unacked() {
-    return this._items.filter(({ _packet }) => _packet[0] == "m").map(({ _packet }) => _packet[1]);
+    return this._items.flatMap(({ _packet: [kind, value] }) => (kind == "m" ? [value] : []));
   }
 
   // ── what one says ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -324,15 +325,12 @@ export class HybridWS extends EventTarget {
     const { unacked } = this;
     this.info.resets++;
     this._fail(dom(reason, "NetworkError"));
-    if (this._options.onlost != "reopen" || this.readyState != 1) {
-      this._tell("reset", reason, unacked);
-      return this._end(NO_SESSION, reason, false);
-    }
-    this._pilot = this._make();
+    const again = this._options.onlost == "reopen" && this.readyState == 1;
+    if (again) this._pilot = this._make();
     this._tell("reset", reason, unacked);
-    const now = Date.now();
-    this._resets = [now, ...this._resets].slice(0, MANY_RESETS);
-    if (now - this._resets[MANY_RESETS - 1] < RESETS_SPAN) await new Promise((resolve) => setTimeout(resolve, RESETS_PAUSE));
+    if (!again) return this._end(NO_SESSION, reason, false);
+    this._resets = [now(), ...this._resets].slice(0, MANY_RESETS);
+    if (now() - this._resets[MANY_RESETS - 1] < RESETS_SPAN) await new Promise((resolve) => setTimeout(resolve, RESETS_PAUSE));
     this._open();
   }
 

@@ -63,8 +63,8 @@ export const DEFAULTS = { buffer: 1 << 20, max_message: 1 << 18, max_batch: (1 <
 /** @type {Record<string, (pilot: Pilot, carrier: Carrier) => void>} The best first. */
 export const TRANSPORTS = { websocket, stream, poll };
 
-/** @type {Map<string, [name: string, until: number]>} What has worked at an address, and until when that is believed. */
-const winners = new Map();
+/** @type {Record<string, [name: string, until: number]>} What has worked at an address, and until when that is believed. */
+const winners = {};
 
 const { max, min, round } = Math;
 
@@ -88,7 +88,7 @@ export function makePilot(client, url, names, settings, info) {
   const rungs = Object.keys(TRANSPORTS).map(makeRung);
   const [socket, stream, poll] = rungs;
   /** @type {Record<string, any>} What the server said of the session, the attaches so far, and by what balancers keep it at one server. */
-  const session = { ...DEFAULTS, buffer: settings.buffer || DEFAULTS.buffer, n: 0, route: random(1) };
+  const session = { ...DEFAULTS, buffer: settings.buffer || DEFAULTS.buffer, n: 0, route: random(1), transports: names };
   const link = makeLink(codec, /** @type {any} */ (session));
   /** @type {Rung[]} */ let order; // what may be used now, the best first
   /** @type {string[]} */ let allowed; // by application and server
@@ -159,15 +159,14 @@ export function makePilot(client, url, names, settings, info) {
     base + "/v1/" + (/open|web/.test(kind) ? kind + "?route=" + session.route + query.replace("?", "&") : session.sid + "/" + kind + query);
 
   /**
-   * POST. No header of our own is sent, so that no preflight is. `stream`: several inspecting proxies pass a response
-   * unbuffered if the request says this.
-   * @param {string} kind @param {any} body @param {AbortController} abort @returns {Promise<Response>}
+   * POST. No header of our own is sent, so that no preflight is.
+   * @param {string} kind @param {any} body @param {AbortController} abort @param {HeadersInit} [headers] @returns {Promise<Response>}
    */
-  const request = (kind, body, abort, stream = false) =>
+  const request = (kind, body, abort, headers) =>
     (settings.fetch || fetch)(address(kind), {
       method: "POST",
       body,
-      headers: stream ? { Accept: "text/event-stream" } : {},
+      headers,
       credentials: settings.credentials,
       signal: abort.signal,
     });
@@ -271,7 +270,7 @@ export function makePilot(client, url, names, settings, info) {
     carrier = one;
     pilot._current = rung._name;
     ackAt = rung._fellAt = 0;
-    winners.set(base, [rung._name, now() + MEMORY]);
+    winners[base] = [rung._name, now() + MEMORY];
     client._tell(interrupted ? "resumed" : "transport", rung._name);
     interrupted = false;
     one._wake();
@@ -301,7 +300,7 @@ export function makePilot(client, url, names, settings, info) {
     clearTimeout(timer);
     const time = now();
     let next = Infinity;
-    const due = (/** @type {number} */ at) => time >= at || ((next = min(next, at)), false);
+    const due = (/** @type {number} */ at) => time >= at || void (next = min(next, at));
 
     // A late timer may mean that the page was asleep: what has come meanwhile is read first.
     if (time - plannedAt > LATE) graceUntil = time + LATE;
@@ -332,7 +331,7 @@ export function makePilot(client, url, names, settings, info) {
     if (next < Infinity) timer = setTimeout(step, max(next - time, 1));
   };
 
-  /** Start what should be running and is not. @param {number} time @param {(at: number) => boolean} due */
+  /** Start what should be running and is not. @param {number} time @param {(at: number) => any} due */
   const launch = (time, due) => {
     if (due(pilot._hiddenAt + HIDDEN) && !carrier?._beat) {
       // Hidden for long: over HTTP nothing is held, but the server is asked now and then, so that the session lives.
@@ -447,7 +446,7 @@ export function makePilot(client, url, names, settings, info) {
       const end = now() + ms;
       for (let asked = false, tries = 0; ; ) {
         const auth = await client._auth();
-        const head = JSON.stringify(["i", { v: 1, codec: codec.name, nonce, auth, protocols: protocols[0] && protocols }]);
+        const head = json.dumps(["i", { v: 1, codec: codec.name, nonce, auth, protocols }]);
         const body = new Blob([head + "\n", /** @type {any} */ (link._write(link._lane(), DEFAULTS.buffer))]);
         const begun = now();
         const one = attempt("open");
@@ -456,7 +455,7 @@ export function makePilot(client, url, names, settings, info) {
           const [data, status] = await post("open", body, max(min(end - begun, OPEN_PROOF * 2 ** tries++), 1));
           const cut = data.indexOf(10) + 1 || data.length;
           const [[packet]] = believe({}, data.subarray(0, cut), status, json);
-          if (packet[0] == "x") hand(packet);
+          hand(packet);
           done(one);
           measured(now() - begun - OPEN_LINGER);
           return stopped || pilot._begin(packet[1], decode(codec, data.subarray(cut), link._limits));
@@ -478,8 +477,8 @@ export function makePilot(client, url, names, settings, info) {
       const time = now();
       failures = 0;
       Object.assign(session, told);
-      pilot._use((allowed = names.filter((name) => (session.transports || names).includes(name) && (name != socket._name || WebSocket))));
-      const [winner, until] = winners.get(base) || ["", 0];
+      pilot._use((allowed = names.filter((name) => session.transports.includes(name) && (name != socket._name || WebSocket))));
+      const [winner, until] = winners[base] || [];
       if (time < until) {
         if (winner == socket._name) httpAt = time + firstBytes();
         if (winner == poll._name) failed(stream, time);

@@ -3,6 +3,8 @@
 import { now } from "../clock.js";
 import { http } from "./http.js";
 
+const UNBUFFERED = { Accept: "text/event-stream" }; // several inspecting proxies pass a response on at once if the request says this
+
 /** @param {import("../pilot.js").Pilot} pilot @param {import("../pilot.js").Carrier} carrier */
 export function stream(pilot, carrier) {
   const link = pilot._link;
@@ -14,7 +16,7 @@ export function stream(pilot, carrier) {
       quiet = true;
       carrier._started = carrier._touched = now();
       carrier._expects = undefined;
-      const response = await pilot._request("stream", pilot._attach(carrier), abort, true);
+      const response = await pilot._request("stream", pilot._attach(carrier), abort, UNBUFFERED);
       if (response.status != 200) pilot._take(carrier, new Uint8Array(await response.arrayBuffer()), response.status);
       const read = link._codec.reader(2 * link._limits.max_batch);
       const body = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();

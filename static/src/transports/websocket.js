@@ -11,7 +11,7 @@ export function websocket(pilot, carrier) {
   ws.binaryType = "arraybuffer";
 
   carrier._stop = (fault, code) => {
-    ws.onclose = ws.onmessage = ws.onopen = null;
+    ws.onmessage = null;
     ws.close();
     pilot._ended(carrier, fault, code);
   };
