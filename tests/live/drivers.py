@@ -47,10 +47,21 @@ def lack(reason: str) -> None:
     pytest.skip(reason)
 
 
-async def run_node(script: str, question: dict[str, object]) -> Any:  # noqa: ANN401 - any JSON value
+def runtime(name: str) -> list[str]:
+    """Return the command that runs a script in Node, or in one of the runtimes that npm brings."""
+    node = program("node")
+    if name == "node":
+        return [node]
+    path = MODULES / ".bin" / name
+    if not path.exists():
+        lack(f"{path} is missing: run npm ci in {MODULES.parent}")
+    return [str(path), "run", *({"deno": ["--allow-all"]}.get(name, ()))]
+
+
+async def run_node(script: str, question: dict[str, object], *, within: str = "node") -> Any:  # noqa: ANN401 - any JSON value
     """Run a script of this folder with `question` on its standard input; return what it printed."""
     node = await asyncio.create_subprocess_exec(
-        program("node"),
+        *runtime(within),
         str(HERE / script),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -63,7 +74,7 @@ async def run_node(script: str, question: dict[str, object]) -> Any:  # noqa: AN
         if node.returncode is None:
             node.kill()
             await node.communicate()
-    assert node.returncode == 0, f"{script} ended with {node.returncode}: {err.decode()}"
+    assert node.returncode == 0, f"{script} ended in {within} with {node.returncode}: {err.decode()}"
     return json.loads(out)
 
 

@@ -1,4 +1,4 @@
-"""The JavaScript client in Node, Chromium and Firefox, over each transport and through hostile networks."""
+"""The JavaScript client in Node, Deno, Bun, Chromium and Firefox, over each transport and through hostile networks."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ EVERY: Final = 0.01
 """Seconds between two messages of the server's."""
 NUMBERS: Final = list(range(1, COUNT + 1))
 TRANSPORTS: Final = ("websocket", "stream", "poll")
+RUNTIMES: Final = ("node", "deno", "bun")
 CUTS: Final = 5
 PACE: Final = 0.4
 """Seconds between two cuts: so they fall within the talk."""
@@ -99,10 +100,11 @@ def application() -> web.Application:
     return app
 
 
-async def in_node(url: str, plan: dict[str, Any]) -> dict[str, Any]:
-    """Let Node talk."""
+async def in_node(url: str, plan: dict[str, Any], runtime: str = "node") -> dict[str, Any]:
+    """Let Node talk, or another runtime."""
     client = assets.find("static/dist/hybridws.mjs").as_uri()
-    story: dict[str, Any] = await run_node("node_client.mjs", {"client": client, "url": url, "plan": plan})
+    question = {"client": client, "url": url, "plan": plan}
+    story: dict[str, Any] = await run_node("node_client.mjs", question, within=runtime)
     return story
 
 
@@ -125,20 +127,22 @@ async def cut_often(proxy: HostileProxy) -> None:
         proxy.cut()
 
 
-async def test_node_settles(serve: Serve) -> None:
+@pytest.mark.parametrize("runtime", RUNTIMES)
+async def test_node_settles(serve: Serve, runtime: str) -> None:
     """Left alone, the client is on a WebSocket soon, and stays there."""
-    story = await in_node(f"{await serve(application())}/talk", {})
+    story = await in_node(f"{await serve(application())}/talk", {}, runtime)
     check(story)
     assert story["last"] == "websocket"
     assert "reset" not in story["states"], story["info"]
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_node_with_cuts(serve: Serve, transport: str) -> None:
+async def test_node_with_cuts(serve: Serve, transport: str, runtime: str) -> None:
     """Over each transport, cut again and again, nothing is lost, repeated or out of order."""
     async with HostileProxy(f"{await serve(application())}/talk") as proxy:
         cuts = asyncio.create_task(cut_often(proxy))
-        story = await in_node(proxy.url, {"options": {"transports": [transport]}})
+        story = await in_node(proxy.url, {"options": {"transports": [transport]}}, runtime)
         await cuts
         check(story)
         assert set(story["transports"]) == {transport}
