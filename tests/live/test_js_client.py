@@ -103,7 +103,7 @@ def application() -> web.Application:
 async def in_node(url: str, plan: dict[str, Any], runtime: str = "node") -> dict[str, Any]:
     """Let Node talk, or another runtime."""
     client = assets.find("static/dist/hybridws.mjs").as_uri()
-    question = {"client": client, "url": url, "plan": plan}
+    question: dict[str, object] = {"client": client, "url": url, "plan": plan}
     story: dict[str, Any] = await run_node("node_client.mjs", question, within=runtime)
     return story
 
