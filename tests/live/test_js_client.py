@@ -159,9 +159,8 @@ async def test_node_through(serve: Serve, mode: str) -> None:
         assert story["last"] == MODES[mode], story["info"]
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_browser_with_cuts(serve: Serve, browser: Browser, transport: str) -> None:
-    """In each browser and over each transport, cut again and again, nothing is lost, repeated or out of order."""
+async def with_cuts(serve: Serve, browser: Browser, transport: str) -> None:
+    """Let a page talk over one transport while connections are cut, and check what came of it."""
     async with HostileProxy(await serve(application())) as proxy, browser.tab("one", proxy.url) as tab:
         await tab.until("document.documentElement.dataset.ready")
         cuts = asyncio.create_task(cut_often(proxy))
@@ -171,9 +170,8 @@ async def test_browser_with_cuts(serve: Serve, browser: Browser, transport: str)
     assert set(story["transports"]) == {transport}
 
 
-@pytest.mark.parametrize("mode", MODES)
-async def test_browser_through(serve: Serve, browser: Browser, mode: str) -> None:
-    """In each browser, each hostile network lets both sides' messages through, over what it leaves."""
+async def through(serve: Serve, browser: Browser, mode: str) -> None:
+    """Let a page talk through a hostile network, and check what came of it."""
     async with HostileProxy(await serve(application())) as proxy, browser.tab("one", proxy.url) as tab:
         await tab.until("document.documentElement.dataset.ready")
         proxy.mode = mode
@@ -181,3 +179,29 @@ async def test_browser_through(serve: Serve, browser: Browser, mode: str) -> Non
     check(story)
     if MODES[mode]:
         assert story["last"] == MODES[mode], story["info"]
+
+
+@pytest.mark.xdist_group("webkit")
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_webkit_with_cuts(serve: Serve, safari: Browser, transport: str) -> None:
+    """In WebKit and over each transport, cut again and again, nothing is lost, repeated or out of order."""
+    await with_cuts(serve, safari, transport)
+
+
+@pytest.mark.xdist_group("webkit")
+@pytest.mark.parametrize("mode", MODES)
+async def test_webkit_through(serve: Serve, safari: Browser, mode: str) -> None:
+    """In WebKit, each hostile network lets both sides' messages through, over what it leaves."""
+    await through(serve, safari, mode)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_browser_with_cuts(serve: Serve, browser: Browser, transport: str) -> None:
+    """In each browser and over each transport, cut again and again, nothing is lost, repeated or out of order."""
+    await with_cuts(serve, browser, transport)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_browser_through(serve: Serve, browser: Browser, mode: str) -> None:
+    """In each browser, each hostile network lets both sides' messages through, over what it leaves."""
+    await through(serve, browser, mode)
