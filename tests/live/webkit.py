@@ -27,7 +27,8 @@ LOOK_EVERY: Final = 0.02
 CALL: Final = """
 const [name, args, done] = arguments;
 const tell = (of) => done(JSON.stringify(of));
-Promise.resolve(window[name](...JSON.parse(args))).then((value) => tell({ value }), (fault) => tell({ error: String(fault) }));
+const fail = (fault) => tell({ error: String(fault) });
+Promise.resolve(window[name](...JSON.parse(args))).then((value) => tell({ value }), fail);
 """
 
 
