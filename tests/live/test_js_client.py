@@ -6,27 +6,23 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from aiohttp import web
 
 from hybridws import assets
-from hybridws.aiohttp import mount
 from hybridws.testing import HostileProxy
-from tests.live.drivers import HERE, run_node
+from tests.live.drivers import run_node
+from tests.live.talk import EVERY, application, check
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from hybridws import Session
+    from aiohttp import web
+
     from tests.live.drivers import Browser
 
     Serve = Callable[[web.Application], Awaitable[str]]
 
 pytestmark = pytest.mark.live
 
-COUNT: Final = 200
-EVERY: Final = 0.01
-"""Seconds between two messages of the server's."""
-NUMBERS: Final = list(range(1, COUNT + 1))
 TRANSPORTS: Final = ("websocket", "stream", "poll")
 RUNTIMES: Final = ("node", "deno", "bun")
 CUTS: Final = 5
@@ -55,50 +51,6 @@ MODES: Final = {
 }
 """Each network, and the transport that carries in the end where there is but one answer."""
 
-PAGE: Final = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>live test</title><link rel="icon" href="data:,">
-<body>
-<script type="module">
-  import { HybridWS } from "/talk/hybridws.mjs";
-  import * as live from "/js_client.mjs";
-  window.converse = (...args) => live.converse(HybridWS, ...args);
-  document.documentElement.dataset.ready = "1";
-</script>
-</body></html>
-"""
-
-
-async def talk(session: Session) -> None:
-    """Say numbered messages, and echo what comes, at the same time."""
-
-    async def say() -> None:
-        for number in NUMBERS:
-            await session.send(f"d{number}")
-            await asyncio.sleep(EVERY)
-
-    saying = asyncio.create_task(say())
-    try:
-        async for message in session:
-            await session.send(message)
-    finally:
-        saying.cancel()
-        await asyncio.gather(saying, return_exceptions=True)
-
-
-def application() -> web.Application:
-    """Make the application with the page, its script and the mount."""
-
-    async def page(_: web.Request) -> web.Response:
-        return web.Response(text=PAGE, content_type="text/html")
-
-    async def script(_: web.Request) -> web.FileResponse:
-        return web.FileResponse(HERE / "js_client.mjs", headers={"Content-Type": "text/javascript"})
-
-    app = web.Application()
-    mount(app, "/talk", talk)
-    app.add_routes([web.get("/", page), web.get("/js_client.mjs", script)])
-    return app
-
 
 async def in_node(url: str, plan: dict[str, Any], runtime: str = "node") -> dict[str, Any]:
     """Let Node talk, or another runtime."""
@@ -106,15 +58,6 @@ async def in_node(url: str, plan: dict[str, Any], runtime: str = "node") -> dict
     question: dict[str, object] = {"client": client, "url": url, "plan": plan}
     story: dict[str, Any] = await run_node("node_client.mjs", question, within=runtime)
     return story
-
-
-def check(story: dict[str, Any]) -> None:
-    """Check that nothing was lost, repeated or out of order, and that the close was known to both."""
-    note = {key: story[key] for key in ("error", "closed", "states", "transports", "info")}
-    assert story["error"] is None, note
-    assert story["down"] == NUMBERS, note
-    assert story["back"] == NUMBERS, note
-    assert story["closed"] == [3333, "bye", True], note
 
 
 async def cut_often(proxy: HostileProxy) -> None:
