@@ -59,8 +59,8 @@ export function makeLink(codec, limits) {
     /** Say that the conversation ends here, after all that was said before. @param {number | undefined} code @param {string} reason */
     _close(code, reason) {
       if (link._said || link._over()) return;
-      link._said = [code ?? NO_STATUS, reason];
       link._send(["c", code ?? NORMAL, reason]);
+      link._said = [code ?? NO_STATUS, reason]; // last: a browser that ends our script in a tab that closes must not leave it said and not sent
     },
 
     // ── what a transport may write ────────────────────────────────────────────────────────────────────────────────

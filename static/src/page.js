@@ -80,6 +80,7 @@ export function watch(ws) {
       if (!ws._options.resumeOnReload) farewell(ws);
       else if (ws.readyState == 1) save(ws);
       ws._pilot._stop();
+      going.abort();
     },
     visibilitychange() {
       look();
@@ -87,7 +88,9 @@ export function watch(ws) {
     },
   };
   // What happens to a document is seen by its window on the way down, whether it bubbles or not.
-  for (const type in acts) globalThis.addEventListener?.(type, acts[type], { signal: going.signal, capture: true });
+  // Firefox ends the first script that it finds running in a tab that is being closed, so the last one is called again.
+  for (const type in acts)
+    for (const capture of type == "pagehide" ? [true, false] : [true]) globalThis.addEventListener?.(type, acts[type], { signal: going.signal, capture });
   look();
   return going;
 }
