@@ -1,12 +1,16 @@
 // Builds dist/: `node build.mjs` writes it, `node build.mjs --check` compares it; both hold the sizes (gzip -9).
+// `node build.mjs --names` looks for better short names first (a minute), which is worth it after larger changes.
 
 import { build } from "esbuild";
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { minify } from "terser";
+import { OWN, clashing, shortest } from "./names.mjs";
 
 const DIST = new URL("dist/", import.meta.url);
+const NAMES = new URL("names.json", import.meta.url); // what the client's own names become
+let names = JSON.parse(readFileSync(NAMES, "utf8"));
 const { version } = JSON.parse(readFileSync(new URL("package.json", import.meta.url), "utf8"));
 const BANNER = `/*! hybridws ${version} | MIT */`;
 
@@ -20,7 +24,6 @@ const COMMON = {
   target: ["es2022"],
   charset: "utf8",
   legalComments: "none",
-  mangleProps: /^_./, // a name that only our own code uses begins with an underscore, and is made short
   outdir: "dist",
   logLevel: "warning",
 };
@@ -35,7 +38,6 @@ const beside = {
   },
 };
 
-const files = {};
 const runs = [
   { entryPoints: { hybridws: "src/index.js" }, format: "esm", outExtension: { ".js": ".mjs" } },
   { entryPoints: { sockjs: "src/sockjs.js" }, format: "esm", outExtension: { ".js": ".mjs" }, plugins: [beside] },
@@ -43,23 +45,40 @@ const runs = [
   { entryPoints: { hybridws: "src/global.js" }, format: "iife" },
   { entryPoints: { sockjs: "src/sockjs.global.js" }, format: "iife" },
 ];
+
+/** Bundle one of the runs: its name, text and source map. */
+async function bundle(run) {
+  const { outputFiles } = await build({ ...COMMON, ...run });
+  const [map, script] = [".map", "js"].map((ending) => outputFiles.find(({ path }) => path.endsWith(ending)));
+  return { name: script.path.split("/").at(-1), text: script.text, map: map.text, module: run.format == "esm" };
+}
+
 /** What esbuild has bundled becomes a twentieth smaller: terser names variables with compression in mind. */
-async function squeeze(name, { text, map }, format) {
-  const { code, map: squeezed } = await minify(text, {
-    module: format == "esm",
+const squeeze = ({ name, text, map, module }, mangle) =>
+  minify(text, {
+    module,
     ecma: 2022,
     compress: { passes: 3, unsafe_arrows: true, keep_fargs: false, reduce_funcs: false },
+    mangle,
+    nameCache: { props: { props: Object.fromEntries(Object.entries(names).map(([name, short]) => [`$${name}`, short])) } },
     format: { preamble: BANNER },
     sourceMap: { content: map, filename: name, url: `${name}.map`, includeSources: true },
   });
-  files[name] = Buffer.from(`${code}\n`);
-  files[`${name}.map`] = Buffer.from(squeezed);
-}
 
+if (process.argv.includes("--names")) {
+  const { code } = await squeeze(await bundle(runs[0]), {}); // with the names as they are
+  names = shortest(code);
+  writeFileSync(NAMES, `${JSON.stringify(names, null, 1)}\n`);
+}
+const wrong = clashing(names);
+if (wrong.length) throw Error(`names.json gives one letter to names of one object: ${wrong.join(", ")}; run node build.mjs --names`);
+
+const files = {};
 for (const run of runs) {
-  const { outputFiles } = await build({ ...COMMON, ...run });
-  const [map, bundle] = [".map", "js"].map((ending) => outputFiles.find(({ path }) => path.endsWith(ending)));
-  await squeeze(bundle.path.split("/").at(-1), { text: bundle.text, map: map.text }, run.format);
+  const bundled = await bundle(run);
+  const { code, map } = await squeeze(bundled, { properties: { regex: OWN } });
+  files[bundled.name] = Buffer.from(`${code}\n`);
+  files[`${bundled.name}.map`] = Buffer.from(map);
 }
 for (const name of ["hybridws", "sockjs", "msgpack"]) files[`${name}.d.ts`] = readFileSync(new URL(`src/${name}.d.ts`, import.meta.url));
 
@@ -78,12 +97,12 @@ for (const [name, most] of Object.entries(JSON.parse(readFileSync(new URL("sizes
 }
 if (process.argv.includes("--check")) {
   const there = readdirSync(DIST).sort();
-  const wrong = [...new Set([...there, ...Object.keys(files)])].filter(
+  const differ = [...new Set([...there, ...Object.keys(files)])].filter(
     (name) => !there.includes(name) || !files[name]?.equals(readFileSync(new URL(name, DIST))),
   );
-  if (wrong.length) {
+  if (differ.length) {
     failed = true;
-    console.error(`dist/ is not what src/ gives: ${wrong.join(", ")}; run tools/js`);
+    console.error(`dist/ is not what src/ gives: ${differ.join(", ")}; run tools/js`);
   }
 } else {
   rmSync(DIST, { recursive: true, force: true });

@@ -1,5 +1,6 @@
 // HybridWS: what a page holds in its hands. A WebSocket to the letter, whatever happens to sessions and transports.
 
+import { now } from "./clock.js";
 import { ABNORMAL, HANDLER_FAILED, NORMAL, NO_SESSION } from "./codes.js";
 import { OVERHEAD } from "./outbox.js";
 import { restore, watch } from "./page.js";
@@ -8,7 +9,7 @@ import { TRANSPORTS, makePilot } from "./pilot.js";
 
 /** @typedef {import("./packets.js").Packet} Packet */
 /** @typedef {import("./hybridws.d.ts").Options} Options */
-/** @typedef {(fault?: any) => void} Done */
+/** @typedef {import("./outbox.js").Done} Done */
 
 const OPEN_PATIENCE = 20_000; // ms for which a session is asked for
 const CLOSE_PATIENCE = 10_000; // ms for which the server's answer to our close is waited for
@@ -37,17 +38,14 @@ export class HybridWS extends EventTarget {
   protocol = "";
   /** Who answers the server's requests: a function of the value, plain or async. @type {((value: any) => any) | null} */
   onrequest = null;
-  info;
   /** @type {BinaryType} */ _binary = "blob";
   _spilled = 0; // bytes that were sent after the end
   /** @type {(() => void)[]} */ _readers = [];
   _iterators = 0;
   _gate = true; // messages wait until who awaits `ready` has had his turn
-  /** @type {Record<number, [resolve: (value: any) => void, reject: Done]>} */ _asked = {};
+  /** @type {Record<number, Done>} */ _asked = {};
   _id = 0;
   /** @type {number[]} */ _resets = [];
-  /** @type {any} */ _renewal;
-  /** @type {any} */ _closing;
 
   /**
    * @param {string | URL} url
@@ -56,15 +54,16 @@ export class HybridWS extends EventTarget {
    */
   constructor(url, protocols = [], options = {}) {
     super();
-    if (typeof protocols == "object" && !Array.isArray(protocols)) [protocols, options] = [[], protocols];
-    const names = [protocols].flat();
+    if (!(/** @type {any} */ (protocols).at)) [protocols, options] = [[], /** @type {Options} */ (protocols)]; // texts and arrays have it
+    /** @type {any} */ const names = [protocols].flat();
     const order = [options.transports || Object.keys(TRANSPORTS)].flat();
     /** @type {any} */ let address;
     try {
       address = new URL(url, globalThis.document?.baseURI || /** @type {any} */ (globalThis.location));
+      address.protocol = address.protocol.replace("http", "ws");
     } catch {}
-    if (!/^(ws|http)s?:[^#]+$/.test(address?.href)) throw dom("bad address: " + url, "SyntaxError");
-    if (names.some((name, i) => !/^[!#$%&'*+.^`|~\w-]+$/.test(name) || names.indexOf(name) != i)) throw dom("bad protocols", "SyntaxError");
+    if (!/^wss?:[^#]+$/.test(address?.href)) throw dom("bad address: " + url, "SyntaxError");
+    if (names.some((/** @type {string} */ name, /** @type {number} */ i) => !/^[!#$%&'*+.^`|~\w-]+$/.test(name) || names.indexOf(name) != i)) throw dom("bad protocols", "SyntaxError");
     if (!order[0] || order.some((name) => !TRANSPORTS[name])) throw TypeError("transports: " + Object.keys(TRANSPORTS));
     for (const type of ["open", "message", "error", "close", "state"]) {
       /** @type {any} */ (this)["on" + type] = null;
@@ -87,10 +86,11 @@ export class HybridWS extends EventTarget {
         return ws._pilot._why();
       },
     };
-    this.url = address.href.replace(/^http/, "ws");
+    this.url = address.href;
+    this._origin = address.origin;
     this._options = options;
     this._protocols = names;
-    this._make = () => makePilot(this, address.href.replace(/^ws/, "http"), order, options, this.info);
+    this._make = () => makePilot(this, address.href.replace("ws", "http"), order, options, this.info);
     this._pilot = this._make();
     this.ready = new Promise((resolve, reject) => {
       this._resolve = resolve;
@@ -124,7 +124,7 @@ export class HybridWS extends EventTarget {
 
   /** What was sent and not confirmed by the server. */
   get unacked() {
-    return this._items.filter(({ _packet }) => _packet[0] == "m").map(({ _packet }) => _packet[1]);
+    return this._items.flatMap(({ _packet: [kind, value] }) => (kind == "m" ? [value] : []));
   }
 
   // ── what one says ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -138,7 +138,7 @@ export class HybridWS extends EventTarget {
   deliver(data) {
     return new Promise((resolve, reject) => {
       this._must();
-      this._message(data, (fault) => (fault ? reject(fault) : resolve()));
+      this._message(data, [resolve, reject]);
     });
   }
 
@@ -171,9 +171,9 @@ export class HybridWS extends EventTarget {
     this._pilot._kick();
   }
 
-  /** Use only this transport from now on, or these in this order; without any, all that may be. @param {string | string[]} [transports] */
+  /** Use only this transport from now on, or these in this order; without any, all that may be. @param {any} [transports] */
   use(transports) {
-    this._pilot._use(transports ? [transports].flat() : undefined);
+    this._pilot._use(transports && [transports].flat());
   }
 
   /** @param {any} data @param {Done} [done] */
@@ -218,7 +218,8 @@ export class HybridWS extends EventTarget {
 
   // ── what happens ────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async _auth() {
+  /** @returns {any} */
+  _auth() {
     const { auth } = this._options;
     return typeof auth == "function" ? auth() : auth;
   }
@@ -233,19 +234,24 @@ export class HybridWS extends EventTarget {
     }
   }
 
+  /** @param {string} type @param {any} [init] what the event has besides @param {any} [of] its class, where there is one for that */
+  _emit(type, init, of) {
+    this.dispatchEvent(of ? new of(type, init) : Object.assign(new Event(type), init));
+  }
+
   /** @param {string} state @param {string} reason */
   _tell(state, reason, unacked = /** @type {any[]} */ ([])) {
     if (state == "open" && !this.readyState) {
       this.readyState = 1;
       this.protocol = this._pilot._session.protocol || "";
-      this.dispatchEvent(new Event("open"));
+      this._emit("open");
       this._resolve(this);
       setTimeout(() => this._pump((this._gate = false)));
     }
     if (state == "resumed") this.info.resumed++;
     const { debug, log = debug && console.debug } = this._options;
     if (log) log(state, reason);
-    this.dispatchEvent(Object.assign(new Event("state"), { state, reason, unacked, transport: this.transport }));
+    this._emit("state", { state, reason, unacked, transport: this.transport });
   }
 
   /** @param {Packet} packet */
@@ -292,7 +298,7 @@ export class HybridWS extends EventTarget {
     let data = this._pilot._link._take();
     if (isBytes(data)) data = this._binary == "blob" ? new Blob([data]) : data.slice().buffer;
     else if (typeof data != "string" && !this._options.json) data = JSON.stringify(data);
-    if (this.readyState == 1 || this._iterators) this.dispatchEvent(new MessageEvent("message", { data, origin: new URL(this.url).origin }));
+    if (this.readyState == 1 || this._iterators) this._emit("message", { data, origin: this._origin }, MessageEvent);
     return data;
   }
 
@@ -319,21 +325,18 @@ export class HybridWS extends EventTarget {
     const { unacked } = this;
     this.info.resets++;
     this._fail(dom(reason, "NetworkError"));
-    if (this._options.onlost != "reopen" || this.readyState != 1) {
-      this._tell("reset", reason, unacked);
-      return this._end(NO_SESSION, reason, false);
-    }
-    this._pilot = this._make();
+    const again = this._options.onlost == "reopen" && this.readyState == 1;
+    if (again) this._pilot = this._make();
     this._tell("reset", reason, unacked);
-    const now = Date.now();
-    this._resets = [now, ...this._resets].slice(0, MANY_RESETS);
-    if (now - this._resets[MANY_RESETS - 1] < RESETS_SPAN) await new Promise((resolve) => setTimeout(resolve, RESETS_PAUSE));
+    if (!again) return this._end(NO_SESSION, reason, false);
+    this._resets = [now(), ...this._resets].slice(0, MANY_RESETS);
+    if (now() - this._resets[MANY_RESETS - 1] < RESETS_SPAN) await new Promise((resolve) => setTimeout(resolve, RESETS_PAUSE));
     this._open();
   }
 
   /** Tell everybody who waits for an ack or an answer that none will come. @param {any} fault */
   _fail(fault) {
-    for (const item of this._items) item._done?.(fault);
+    for (const item of this._items) item._done?.[1](fault);
     for (const id in this._asked) this._asked[id][1](fault);
   }
 
@@ -344,15 +347,14 @@ export class HybridWS extends EventTarget {
     this.readyState = 3;
     clearTimeout(this._closing);
     clearTimeout(this._renewal);
-    this._leave();
+    this._leave.abort();
     if (!this._pilot._link._heard) this._pilot._stop();
     fault ||= dom("closed with " + code, "NetworkError");
     this._fail(fault);
     this._reject(fault);
-    if (!wasClean) this.dispatchEvent(new Event("error"));
+    if (!wasClean) this._emit("error");
     this._tell("closed", reason || "closed with " + code);
-    const how = { code, reason, wasClean };
-    this.dispatchEvent(globalThis.CloseEvent ? new CloseEvent("close", how) : Object.assign(new Event("close"), how)); // Node 20 has none
+    this._emit("close", { code, reason, wasClean }, globalThis.CloseEvent); // Node 20 has none
   }
 }
 

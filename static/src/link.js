@@ -7,6 +7,7 @@
 //         far sender, and an inbox holds at most one and a half buffers. We send no more than a buffer ahead of acks.
 // Rule 4: the close is the last numbered packet, so it arrives after everything said before it.
 
+import { now } from "./clock.js";
 import { NORMAL, NO_STATUS } from "./codes.js";
 import { OVERHEAD, makeOutbox } from "./outbox.js";
 import { encode, isNumbered, sizeOf } from "./packets.js";
@@ -38,18 +39,18 @@ export function makeLink(codec, limits) {
     /** @type {[value: any, cost: number, number: number][]} */ _inbox: [], // messages that the application has not taken
     _inboxSize: 0,
 
-    /** Whether the conversation has ended: they closed, or have all that we said and our close. @returns {boolean} */
-    _over: () => !!link._heard || (!!link._said && link._confirmed == link._last),
+    /** Whether the conversation has ended: they closed, or have all that we said and our close. @returns {any} */
+    _over: () => link._heard || (link._said && link._confirmed == link._last),
 
     // ── what we say ───────────────────────────────────────────────────────────────────────────────────────────────
 
     /** @param {Packet} packet */
     _encode: (packet) => encode(codec, packet, link._limits),
 
-    /** Make what the outbox keeps. Throws TypeError, RangeError. @param {Packet} packet @param {(fault?: any) => void} [done] */
+    /** Make what the outbox keeps. Throws TypeError, RangeError. @param {Packet} packet @param {import("./outbox.js").Done} [done] */
     _item(packet, done, data = 0) {
       const words = link._encode(packet);
-      return { _packet: packet, _words: words, _size: sizeOf(words), _data: data, _at: performance.now(), _done: done };
+      return { _packet: packet, _words: words, _size: sizeOf(words), _data: data, _at: now(), _done: done };
     },
 
     /** Give a packet its number, and keep it. Throws TypeError, RangeError. @param {Packet} packet @returns {number} */
@@ -58,8 +59,8 @@ export function makeLink(codec, limits) {
     /** Say that the conversation ends here, after all that was said before. @param {number | undefined} code @param {string} reason */
     _close(code, reason) {
       if (link._said || link._over()) return;
-      link._said = [code ?? NO_STATUS, reason];
       link._send(["c", code ?? NORMAL, reason]);
+      link._said = [code ?? NO_STATUS, reason]; // last: a browser that ends our script in a tab that closes must not leave it said and not sent
     },
 
     // ── what a transport may write ────────────────────────────────────────────────────────────────────────────────
@@ -67,11 +68,11 @@ export function makeLink(codec, limits) {
     /** Make the lane of a new transport: it goes on after what is known to have arrived. @returns {Lane} */
     _lane: () => ({ _written: link._confirmed, _placed: false, _owes: false, _acked: 0, _ackedBytes: 0 }),
 
-    /** Tell whether this transport should write. @param {Lane} lane @returns {boolean} */
+    /** Tell whether this transport should write. @param {Lane} lane @returns {any} */
     _mayWrite: (lane) => lane._owes || link._hasMore(lane),
 
-    /** Tell whether there are numbered packets that this transport was not given yet. @param {Lane} lane @returns {boolean} */
-    _hasMore: (lane) => !link._heard && !!link._since(lane._written, 0, link._limits.buffer)[0],
+    /** Tell whether there are numbered packets that this transport was not given yet. @param {Lane} lane @returns {any} */
+    _hasMore: (lane) => !link._heard && link._since(lane._written, 0, link._limits.buffer)[0],
 
     /**
      * Return the next of what this transport was not given yet, in one frame after `words`; nothing if there is nothing.

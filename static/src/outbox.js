@@ -4,6 +4,7 @@
 // Rule 2: only `confirm` forgets; reading changes nothing.
 
 /** @typedef {import("./packets.js").Packet} Packet */
+/** @typedef {[resolve: (value?: any) => void, reject: (fault: any) => void]} Done */
 /**
  * @typedef {object} Item  one numbered packet
  * @property {Packet} _packet
@@ -11,7 +12,7 @@
  * @property {number} _size  bytes that they take
  * @property {number} _data  bytes of the application's own in them
  * @property {number} _at  when it was said
- * @property {((fault?: any) => void) | undefined} [_done]  hears that it has arrived, or why it never will
+ * @property {Done | undefined} [_done]  hears that it has arrived, or why it never will
  */
 
 export const OVERHEAD = 64; // bytes that each packet is counted for besides its own, as the server does
@@ -52,7 +53,7 @@ export function makeOutbox() {
       for (const item of outbox._items.splice(0, count - outbox._confirmed)) {
         outbox._confirmed++;
         outbox._size -= item._size + OVERHEAD;
-        item._done?.();
+        item._done?.[0]();
       }
     },
   };

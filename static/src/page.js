@@ -1,5 +1,6 @@
 // What a page's life does to a session: hidden tabs, the back-forward cache, networks that come and go, the end.
 
+import { now } from "./clock.js";
 import { json } from "./json.js";
 
 /** @typedef {import("./client.js").HybridWS} HybridWS */
@@ -7,6 +8,9 @@ import { json } from "./json.js";
 
 const BEACON = 60_000; // bytes that a browser sends for a page that is going
 const KEY = "hybridws ";
+
+/** @param {any[]} packets */
+const words = (packets) => json.join(packets.map(json.dumps));
 
 /** Write down where a session is, so that the page can go on with it when it is loaded again. @param {HybridWS} ws */
 function save({ url, _pilot: pilot }) {
@@ -19,8 +23,8 @@ function save({ url, _pilot: pilot }) {
     session: pilot._session,
     received: first - 1,
     confirmed,
-    inbox: json.join([json.dumps(["#", first]), ...inbox.map(([value]) => json.dumps(["m", value]))]),
-    outbox: json.join(items.map(({ _packet }) => json.dumps(_packet))),
+    inbox: words([["#", first], ...inbox.map(([value]) => ["m", value])]),
+    outbox: words(items.map(({ _packet }) => _packet)),
   };
   sessionStorage.setItem(KEY + url, JSON.stringify(state));
 }
@@ -31,10 +35,10 @@ function save({ url, _pilot: pilot }) {
  */
 export function restore({ url, _pilot: pilot, _options: { resumeOnReload } }) {
   const saved = resumeOnReload && globalThis.sessionStorage?.getItem(KEY + url);
-  if (!saved) return false;
+  if (!saved) return;
   sessionStorage.removeItem(KEY + url);
   const { at, session, received, confirmed, inbox, outbox } = JSON.parse(saved);
-  if (Date.now() - at > session.resume * 1000) return false;
+  if (Date.now() - at > session.resume * 1000) return;
   const link = pilot._link;
   link._received = received;
   link._confirmed = link._last = confirmed;
@@ -44,44 +48,49 @@ export function restore({ url, _pilot: pilot, _options: { resumeOnReload } }) {
 }
 
 /** Say with one beacon what was not acked, and that this is the end. @param {HybridWS} ws */
-function farewell({ _pilot: pilot, _options: { credentials } }) {
+function farewell({ _pilot: pilot }) {
   const link = pilot._link;
   if (!pilot._session.sid || link._over()) return;
   const lane = link._lane();
   link._close(1001, "");
   let body = link._write(lane, BEACON, [pilot._attach(lane, true)]);
   if (lane._written < link._last) body = link._codec.join([body, link._encode(["d"])]);
-  const address = pilot._address(pilot._session.sid + "/send");
-  // A beacon is what browsers promise to send for a page that is going; where there is none, a fetch that outlives it.
-  if (!globalThis.navigator?.sendBeacon?.(address, body)) fetch(address, { method: "POST", body, keepalive: true, credentials });
+  // A beacon is what browsers promise to send for a page that is going. (Not as a Blob: Firefox loses some of those.)
+  navigator.sendBeacon?.(pilot._address("send"), body);
 }
 
-/** Watch the page for a client, and return what ends that. @param {HybridWS} ws */
+/** Watch the page for a client, and return what aborts that. @param {HybridWS} ws */
 export function watch(ws) {
-  const { document } = globalThis;
   const going = new AbortController();
-  const on = (/** @type {any} */ where, /** @type {string} */ type, /** @type {(event: any) => void} */ act) =>
-    where?.addEventListener?.(type, act, { signal: going.signal });
   const wake = () => ws._pilot._wake();
+  const freeze = () => ws._pilot._sleep();
   const look = () => {
-    ws._pilot._hiddenAt = document?.hidden ? performance.now() : Infinity;
+    ws._pilot._hiddenAt = globalThis.document?.hidden ? now() : Infinity;
+    ws._pilot._kick();
   };
-  on(globalThis, "online", wake);
-  on(globalThis, "offline", () => ws._pilot._probe());
-  on(globalThis, "pageshow", ({ persisted }) => persisted && wake());
-  on(globalThis, "pagehide", ({ persisted }) => {
-    if (persisted) return ws._pilot._sleep();
-    if (!ws._options.resumeOnReload) farewell(ws);
-    else if (ws.readyState == 1) save(ws);
-    ws._pilot._stop();
-  });
-  on(document, "freeze", () => ws._pilot._sleep());
-  on(document, "resume", wake);
-  on(document, "visibilitychange", () => {
-    look();
-    if (document.hidden) ws._pilot._kick();
-    else wake();
-  });
+  /** @type {Record<string, (event: any) => void>} */
+  const acts = {
+    online: wake,
+    resume: wake,
+    freeze,
+    offline: () => ws._pilot._probe(),
+    pageshow: ({ persisted }) => persisted && wake(),
+    pagehide({ persisted }) {
+      if (persisted) return freeze();
+      if (!ws._options.resumeOnReload) farewell(ws);
+      else if (ws.readyState == 1) save(ws);
+      ws._pilot._stop();
+      going.abort();
+    },
+    visibilitychange() {
+      look();
+      if (!document.hidden) wake();
+    },
+  };
+  // What happens to a document is seen by its window on the way down, whether it bubbles or not.
+  // Firefox ends the first script that it finds running in a tab that is being closed, so the last one is called again.
+  for (const type in acts)
+    for (const capture of type == "pagehide" ? [true, false] : [true]) globalThis.addEventListener?.(type, acts[type], { signal: going.signal, capture });
   look();
-  return () => going.abort();
+  return going;
 }

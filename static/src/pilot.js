@@ -1,6 +1,7 @@
 // Keeps one session moving: opens it, chooses its transports, and replaces the ones that break (protocol §6).
 
 import { backoff } from "./backoff.js";
+import { now } from "./clock.js";
 import { FORBIDDEN, GOING_AWAY, NOT_AUTHENTICATED, NO_SESSION, RESTARTING, SUPERSEDED, TOO_LARGE, TOO_SLOW } from "./codes.js";
 import { json } from "./json.js";
 import { died, failed, forget, makeRung } from "./ladder.js";
@@ -39,7 +40,8 @@ import { websocket } from "./transports/websocket.js";
  */
 
 export const GRACE = 10_000; // ms after which a heartbeat or an answer that is overdue means that the connection is dead (protocol §7)
-const LEAST_PATIENCE = 1000; // ms that an ack may take before it is asked for
+const LEAST_PATIENCE = 800; // ms that an ack may take before it is asked for
+const MOST_DOUBTS = 5; // answers in a row that did not come in time, for each of which the next one is waited for twice as long
 const LEAST_FIRST_BYTES = 200;
 const MOST_FIRST_BYTES = 5000; // a stream shows its first bytes within 4 round trips, at least and at most so many ms
 const MEMORY = 1_800_000; // ms for which the transport that worked at an address is tried first
@@ -61,17 +63,16 @@ export const DEFAULTS = { buffer: 1 << 20, max_message: 1 << 18, max_batch: (1 <
 /** @type {Record<string, (pilot: Pilot, carrier: Carrier) => void>} The best first. */
 export const TRANSPORTS = { websocket, stream, poll };
 
-/** @type {Map<string, [name: string, until: number]>} What has worked at an address, and until when that is believed. */
-const winners = new Map();
+/** @type {Record<string, [name: string, until: number]>} What has worked at an address, and until when that is believed. */
+const winners = {};
 
 const { max, min, round } = Math;
-const now = () => performance.now();
 
 /** @param {number} ms */
 const late = (ms) => "nothing within " + round(ms) + " ms";
 
-/** Make a secret, or a name, of so many characters. @param {number} size */
-const random = (size) => Array.from(crypto.getRandomValues(new Uint8Array(size)), (byte) => (byte % 36).toString(36)).join("");
+/** Make a number of so many times 32 random bits, in digits. @param {number} size */
+const random = (size) => crypto.getRandomValues(new Uint32Array(size)).join("");
 
 /**
  * Make what keeps one session moving, from its opening to its end.
@@ -87,7 +88,7 @@ export function makePilot(client, url, names, settings, info) {
   const rungs = Object.keys(TRANSPORTS).map(makeRung);
   const [socket, stream, poll] = rungs;
   /** @type {Record<string, any>} What the server said of the session, the attaches so far, and by what balancers keep it at one server. */
-  const session = { ...DEFAULTS, buffer: settings.buffer || DEFAULTS.buffer, n: 0, route: random(16) };
+  const session = { ...DEFAULTS, buffer: settings.buffer || DEFAULTS.buffer, n: 0, route: random(1), transports: names };
   const link = makeLink(codec, /** @type {any} */ (session));
   /** @type {Rung[]} */ let order; // what may be used now, the best first
   /** @type {string[]} */ let allowed; // by application and server
@@ -126,15 +127,23 @@ export function makePilot(client, url, names, settings, info) {
   /** Return the silence, in seconds, below which to stay here, since longer ones killed connections twice. */
   const wish = () => idles[1] && max(2, (0.6 * min(...idles)) / 1000);
 
-  /** Return the ms that an answer may take, however fast the network was until now. */
-  const patience = (least = LEAST_PATIENCE) => max(least, 4 * info.roundTrip);
+  /**
+   * Return the ms that an answer may take, however fast the network was until now: twice as long for each that did not
+   * come in time (RFC 6298 §5.5), since the network may have turned slow.
+   */
+  const patience = (least = LEAST_PATIENCE) => max(least, 4 * info.roundTrip) * 2 ** min(failures, MOST_DOUBTS);
 
   /** Return the ms within which a stream that is not buffered shows its first bytes. */
   const firstBytes = () => min(MOST_FIRST_BYTES, patience(LEAST_FIRST_BYTES));
 
-  /** Take a measurement of the round trip into account (RFC 6298 §2: an eighth of the new). @param {number} ms */
+  /**
+   * Take a measurement of the round trip into account (RFC 6298 §2: an eighth of the new). A slower one counts for half:
+   * who waits too little for a network that has turned slow never hears of it. None above zero means that nothing was measured.
+   * @param {number} ms
+   */
   const measured = (ms) => {
-    info.roundTrip += (ms - info.roundTrip) / (info.roundTrip ? 8 : 1);
+    const known = info.roundTrip;
+    if (ms > 0) info.roundTrip += (ms - known) / (known ? (ms > known ? 2 : 8) : 1);
   };
 
   /** Tell whether a transport was not replaced. @param {Carrier} one */
@@ -145,31 +154,31 @@ export function makePilot(client, url, names, settings, info) {
 
   // ── requests, and what is believed ────────────────────────────────────────────────────────────────────────────────
 
-  /** @param {string} path */
-  const address = (path) => base + "/v1/" + path + query + (path.includes("/") ? "" : (query ? "&" : "?") + "route=" + session.route);
+  /** Where a kind of request goes: to the session, or, as long as its name does not stand there, by the route. @param {string} kind */
+  const address = (kind) =>
+    base + "/v1/" + (/open|web/.test(kind) ? kind + "?route=" + session.route + query.replace("?", "&") : session.sid + "/" + kind + query);
 
   /**
-   * POST. No header of our own is sent, so that no preflight is. `stream`: several inspecting proxies pass a response
-   * unbuffered if the request says this.
-   * @param {string} path @param {any} body @param {AbortController} abort @returns {Promise<Response>}
+   * POST. No header of our own is sent, so that no preflight is.
+   * @param {string} kind @param {any} body @param {AbortController} abort @param {HeadersInit} [headers] @returns {Promise<Response>}
    */
-  const request = (path, body, abort, stream = false) =>
-    (settings.fetch || fetch)(address(path), {
+  const request = (kind, body, abort, headers) =>
+    (settings.fetch || fetch)(address(kind), {
       method: "POST",
       body,
-      headers: stream ? { Accept: "text/event-stream" } : {},
+      headers,
       credentials: settings.credentials,
       signal: abort.signal,
     });
 
   /**
    * POST, and read the whole answer within so many ms.
-   * @param {string} path @param {any} body @param {number} ms @returns {Promise<[data: Uint8Array, status: number]>}
+   * @param {string} kind @param {any} body @param {number} ms @returns {Promise<[data: Uint8Array, status: number]>}
    */
-  const post = async (path, body, ms, abort = new AbortController()) => {
+  const post = async (kind, body, ms, abort = new AbortController()) => {
     const timeout = setTimeout(() => abort.abort(Error(late(ms))), ms);
     try {
-      const response = await request(path, body, abort);
+      const response = await request(kind, body, abort);
       return [new Uint8Array(await response.arrayBuffer()), response.status];
     } finally {
       clearTimeout(timeout);
@@ -261,7 +270,7 @@ export function makePilot(client, url, names, settings, info) {
     carrier = one;
     pilot._current = rung._name;
     ackAt = rung._fellAt = 0;
-    winners.set(base, [rung._name, now() + MEMORY]);
+    winners[base] = [rung._name, now() + MEMORY];
     client._tell(interrupted ? "resumed" : "transport", rung._name);
     interrupted = false;
     one._wake();
@@ -291,7 +300,7 @@ export function makePilot(client, url, names, settings, info) {
     clearTimeout(timer);
     const time = now();
     let next = Infinity;
-    const due = (/** @type {number} */ at) => time >= at || ((next = min(next, at)), false);
+    const due = (/** @type {number} */ at) => time >= at || void (next = min(next, at));
 
     // A late timer may mean that the page was asleep: what has come meanwhile is read first.
     if (time - plannedAt > LATE) graceUntil = time + LATE;
@@ -322,7 +331,7 @@ export function makePilot(client, url, names, settings, info) {
     if (next < Infinity) timer = setTimeout(step, max(next - time, 1));
   };
 
-  /** Start what should be running and is not. @param {number} time @param {(at: number) => boolean} due */
+  /** Start what should be running and is not. @param {number} time @param {(at: number) => any} due */
   const launch = (time, due) => {
     if (due(pilot._hiddenAt + HIDDEN) && !carrier?._beat) {
       // Hidden for long: over HTTP nothing is held, but the server is asked now and then, so that the session lives.
@@ -352,7 +361,6 @@ export function makePilot(client, url, names, settings, info) {
     _link: link,
     _session: session,
     _WebSocket: WebSocket,
-    _now: now,
     /** @type {string | null} */ _current: null, // what carries, or did a moment ago and is being replaced
     _hiddenAt: Infinity,
     _address: address,
@@ -434,12 +442,12 @@ export function makePilot(client, url, names, settings, info) {
      * @param {number} ms @param {string[]} protocols @returns {Promise<any>}
      */
     async _open(ms, protocols) {
-      const nonce = random(32); // the same again is the same session
+      const nonce = random(5); // the same again is the same session
       const end = now() + ms;
       for (let asked = false, tries = 0; ; ) {
         const auth = await client._auth();
-        const head = JSON.stringify(["i", { v: 1, codec: codec.name, nonce, auth, protocols: protocols[0] && protocols }]);
-        const body = new Blob([head + "\n", (link._hasMore(link._lane()) && link._write(link._lane(), DEFAULTS.buffer)) || ""]);
+        const head = json.dumps(["i", { v: 1, codec: codec.name, nonce, auth, protocols }]);
+        const body = new Blob([head + "\n", /** @type {any} */ (link._write(link._lane(), DEFAULTS.buffer))]);
         const begun = now();
         const one = attempt("open");
         let wait;
@@ -447,9 +455,9 @@ export function makePilot(client, url, names, settings, info) {
           const [data, status] = await post("open", body, max(min(end - begun, OPEN_PROOF * 2 ** tries++), 1));
           const cut = data.indexOf(10) + 1 || data.length;
           const [[packet]] = believe({}, data.subarray(0, cut), status, json);
-          if (packet[0] == "x") hand(packet);
+          hand(packet);
           done(one);
-          measured(max(now() - begun - OPEN_LINGER, 1));
+          measured(now() - begun - OPEN_LINGER);
           return stopped || pilot._begin(packet[1], decode(codec, data.subarray(cut), link._limits));
         } catch (/** @type {any} */ fault) {
           done(one, fault);
@@ -467,9 +475,10 @@ export function makePilot(client, url, names, settings, info) {
     /** Go on with a session that is open. @param {any} told @param {import("./packets.js").Batch} batch */
     _begin(told, batch) {
       const time = now();
+      failures = 0;
       Object.assign(session, told);
-      pilot._use((allowed = names.filter((name) => (session.transports || names).includes(name) && (name != socket._name || WebSocket))));
-      const [winner, until] = winners.get(base) || ["", 0];
+      pilot._use((allowed = names.filter((name) => session.transports.includes(name) && (name != socket._name || WebSocket))));
+      const [winner, until] = winners[base] || [];
       if (time < until) {
         if (winner == socket._name) httpAt = time + firstBytes();
         if (winner == poll._name) failed(stream, time);

@@ -9,7 +9,7 @@ import { webSocket } from "rxjs/webSocket";
 import { WebSocket } from "ws";
 import { WebsocketProvider } from "y-websocket";
 import * as Y from "yjs";
-import { HybridWS } from "../src/index.js";
+import { HybridWS } from "../dist/hybridws.mjs"; // as it is delivered
 import { startServer } from "./real.mjs";
 
 // Its build for browsers, since the one for Node wants the events of the package ws; it looks where it is when it loads.

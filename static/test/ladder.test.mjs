@@ -59,6 +59,9 @@ globalThis.clearTimeout = (timer) => (present ? present.timers.delete(timer) : r
 const wall = performance.now.bind(performance);
 performance.now = () => (present ? present.now : wall());
 
+/** The transports as they are; a world puts its own in their place. */
+const OWN = { ...TRANSPORTS };
+
 /** A world with a clock that waits for nothing, and transports that do what they are told. */
 class World {
   now = 1000;
@@ -67,12 +70,13 @@ class World {
   told = [];
   next = 1;
 
-  constructor(order = ["websocket", "stream", "poll"]) {
+  constructor(order = ["websocket", "stream", "poll"], settings = {}) {
     present = this;
-    for (const name of Object.keys(TRANSPORTS)) TRANSPORTS[name] = (pilot, one) => this.start(name, pilot, one);
+    for (const name of Object.keys(TRANSPORTS)) TRANSPORTS[name] = settings.fetch ? OWN[name] : (pilot, one) => this.start(name, pilot, one);
     const client = { _hand() {}, _tell: (state) => this.told.push(state), _lost() {}, _end: (code) => this.told.push(code) };
     const address = `http://world-${World.count++}`; // what worked is remembered by address
-    this.pilot = makePilot(client, address, order, { WebSocket: Object }, { attempts: [], roundTrip: 10 });
+    this.info = { attempts: [], roundTrip: 10 };
+    this.pilot = makePilot(client, address, order, { WebSocket: Object, ...settings }, this.info);
     this.pilot._begin({ ...DEFAULTS, sid: "s", key: "k", heartbeat: 20, poll_timeout: 25, resume: 120 }, []);
   }
 
@@ -207,12 +211,12 @@ test("an ack that is late is asked for, and silence then drops the WebSocket", a
   ws.brings(["a", 0]);
   world.pilot._link._send(["m", "hello"]);
   world.pilot._kick();
-  await world.pass(900);
+  await world.pass(700);
   assert.ok(!ws.beats);
   await world.pass(200);
   assert.ok(ws.beats);
   assert.ok(carries(ws));
-  await world.pass(1100);
+  await world.pass(900);
   assert.ok(!carries(ws));
   world.end();
 });
@@ -282,5 +286,68 @@ test("a WebSocket that is refused again and again is asked less and less often",
     await world.pass(2000);
     assert.equal(world.started.length, 1);
   }
+  world.end();
+});
+
+/** A server that answers polls and sends after a round trip, or never if the client does not wait; it holds no poll. */
+class Far {
+  roundTrip = 10;
+  received = 0;
+  asked = 0;
+  givenUp = 0;
+
+  /** Answer a request; the world's clock says when. */
+  fetch = (_url, { body, signal }) =>
+    new Promise((resolve, reject) => {
+      this.asked++;
+      signal.onabort = () => {
+        this.givenUp++;
+        reject(signal.reason);
+      };
+      const [, ...packets] = body.split("\n").map((line) => JSON.parse(line));
+      setTimeout(() => {
+        let next = Infinity;
+        for (const [kind, value] of packets) {
+          if (kind == "#") next = value;
+          else if (kind == "m" && next++ == this.received + 1) this.received++;
+        }
+        if (!signal.aborted) resolve(new Response(JSON.stringify(["a", this.received])));
+      }, this.roundTrip);
+    });
+}
+
+test("when the network turns slow in mid-session, each answer that is late is followed by twice the patience", async () => {
+  const far = new Far();
+  const world = new World(["poll"], { fetch: far.fetch });
+  const { _link: link } = world.pilot;
+  const say = () => {
+    link._send(["m", "hello"]);
+    world.pilot._kick();
+  };
+  say();
+  await world.pass(20);
+  assert.equal(link._confirmed, 1);
+  far.roundTrip = 12_000; // far more than the patience with which a quick network is met
+  far.asked = 0;
+  say();
+  await world.pass(60_000);
+  assert.equal(link._confirmed, 2);
+  assert.ok(far.givenUp > 0 && far.givenUp <= 5, `given up ${far.givenUp} times`);
+  const before = far.givenUp;
+  say();
+  await world.pass(60_000);
+  assert.equal(link._confirmed, 3);
+  assert.equal(far.givenUp, before, "what was learned holds");
+  world.end();
+});
+
+test("a slower round trip counts for half, a quicker one for an eighth", () => {
+  const world = new World(["poll"]);
+  const trips = [];
+  for (const ms of [90, 26, 0, -5]) {
+    world.pilot._measured(ms);
+    trips.push(world.info.roundTrip);
+  }
+  assert.deepEqual(trips, [50, 47, 47, 47]);
   world.end();
 });

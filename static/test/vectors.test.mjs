@@ -140,10 +140,10 @@ function run({ name, options, steps }, codec) {
       const messages = link._items.map(({ _packet }) => _packet).filter(([kind]) => kind == "m");
       const values = messages.map(([, value]) => (value instanceof Uint8Array ? { base64: Buffer.from(value).toString("base64") } : value));
       assert.deepEqual(values, step.unconfirmed, note);
-    } else if (verb == "has_more") assert.equal(link._hasMore(lane), step.is, note);
+    } else if (verb == "has_more") assert.equal(!!link._hasMore(lane), step.is, note);
     else if (verb == "ack_due") assert.equal(link._ackDue(lane), step.is, note);
     else if (verb == "finished") {
-      assert.equal(link._over() && (!link._heard || lane._acked >= link._received), step.is, note);
+      assert.equal(!!link._over() && (!link._heard || lane._acked >= link._received), step.is, note);
     } else {
       assert.equal(verb, "state", note);
       const { _size, _confirmed, _last, _heard, _said, _received, _inboxSize } = link;

@@ -8,6 +8,10 @@
 //   fill  tab selector text  put a text into a field, instead of what is there, and press Enter
 //   click tab selector
 //   shut  tab                close the tab
+//   go    tab url            load another page in the tab; the one before may go to the back-forward cache
+//   back  tab                go back to the page before
+//   front tab                show the tab, and so hide the others
+//   net   tab on             take the tab's network away, or give it back
 // The first line that it prints tells the browser's version. It ends, and the browser with it, when its input ends.
 
 import puppeteer from "puppeteer-core";
@@ -91,6 +95,18 @@ const commands = {
     const page = tabs.get(tab);
     tabs.delete(tab);
     await page?.close();
+  },
+  async go({ tab, url }) {
+    await tabs.get(tab).goto(url, { waitUntil: "load" });
+  },
+  async back({ tab }) {
+    await tabs.get(tab).evaluate(() => history.back()); // puppeteer waits for a load that a cached page does not have
+  },
+  async front({ tab }) {
+    await tabs.get(tab).bringToFront();
+  },
+  async net({ tab, on }) {
+    await tabs.get(tab).setOfflineMode(!on);
   },
 };
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.live.drivers import program, running
+from tests.live.webkit import webkit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,4 +24,11 @@ BROWSERS = {"chromium": "chromium", "firefox": "firefox-esr"}
 def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
     """Start each of the browsers once for all tests of a worker; xdist_group gives each to one worker."""
     with running(request.param, program(BROWSERS[request.param])) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def safari() -> Iterator[Browser]:
+    """Start WebKit, the engine of Safari, once for all tests of a worker."""
+    with webkit() as started:
         yield started

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator
 
 HERE: Final = Path(__file__).parent
 MODULES: Final = HERE.parent / "node_modules"
@@ -47,10 +47,21 @@ def lack(reason: str) -> None:
     pytest.skip(reason)
 
 
-async def run_node(script: str, question: dict[str, object]) -> Any:  # noqa: ANN401 - any JSON value
+def runtime(name: str) -> list[str]:
+    """Return the command that runs a script in Node, or in one of the runtimes that npm brings."""
+    node = program("node")
+    if name == "node":
+        return [node]
+    path = MODULES / ".bin" / name
+    if not path.exists():
+        lack(f"{path} is missing: run npm ci in {MODULES.parent}")
+    return [str(path), "run", *({"deno": ["--allow-all"]}.get(name, ()))]
+
+
+async def run_node(script: str, question: dict[str, object], *, within: str = "node") -> Any:  # noqa: ANN401 - any JSON value
     """Run a script of this folder with `question` on its standard input; return what it printed."""
     node = await asyncio.create_subprocess_exec(
-        program("node"),
+        *runtime(within),
         str(HERE / script),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -63,43 +74,22 @@ async def run_node(script: str, question: dict[str, object]) -> Any:  # noqa: AN
         if node.returncode is None:
             node.kill()
             await node.communicate()
-    assert node.returncode == 0, f"{script} ended with {node.returncode}: {err.decode()}"
+    assert node.returncode == 0, f"{script} ended in {within} with {node.returncode}: {err.decode()}"
     return json.loads(out)
 
 
 class Browser:
-    """A browser that runs, and the Node script that drives it."""
+    """A browser that runs; `drive` has it do one thing, and waits until that is done."""
 
-    def __init__(self, name: str, driver: subprocess.Popen[bytes], complaints: IO[bytes]) -> None:
-        """Wait until it has started; `complaints` is where its driver writes what goes wrong."""
+    def __init__(self, name: str, version: str, drive: Callable[[str, dict[str, object]], Any]) -> None:
+        """Take a browser that has started."""
         self.name: Final = name
-        self._number = 0
-        self._driver = driver
-        self._complaints = complaints
-        self.version = str(self._answer(0))
+        self.version: Final = version
+        self._drive: Final = drive
 
     async def ask(self, what: str, **details: object) -> Any:  # noqa: ANN401 - any JSON value
-        """Have the driver do something (the head of browser.mjs lists what) and return what came of it."""
-        self._number += 1
-        return await asyncio.to_thread(self._ask, {"id": self._number, "do": what, **details})
-
-    def _ask(self, command: dict[str, object]) -> Any:  # noqa: ANN401
-        assert self._driver.stdin
-        self._driver.stdin.write(json.dumps(command).encode() + b"\n")
-        self._driver.stdin.flush()
-        return self._answer(command["id"])
-
-    def _answer(self, number: object) -> Any:  # noqa: ANN401
-        """Read the answer to one command; older ones belong to tests that have given up."""
-        assert self._driver.stdout
-        while line := self._driver.stdout.readline():
-            answer = json.loads(line)
-            if answer["id"] == number:
-                assert "error" not in answer, f"{self.name}: {answer['error']}"
-                return answer["value"]
-        self._driver.wait(FAREWELL)
-        self._complaints.seek(0)
-        raise AssertionError(f"the driver of {self.name} has ended: {self._complaints.read().decode()}")
+        """Have the browser do something (the head of browser.mjs lists what) and return what came of it."""
+        return await asyncio.to_thread(self._drive, what, details)
 
     @asynccontextmanager
     async def tab(self, name: str, url: str) -> AsyncGenerator[Tab]:
@@ -111,6 +101,38 @@ class Browser:
             await self.ask("shut", tab=name)
 
 
+class Puppeteer:
+    """Drives Chromium or Firefox by the Node script browser.mjs."""
+
+    def __init__(self, name: str, driver: subprocess.Popen[bytes], complaints: IO[bytes]) -> None:
+        """Wait until the browser has started; `complaints` is where the script writes what goes wrong."""
+        self._name = name
+        self._number = 0
+        self._driver = driver
+        self._complaints = complaints
+        self.version = str(self._answer(0))
+
+    def __call__(self, what: str, details: dict[str, object]) -> Any:  # noqa: ANN401 - any JSON value
+        """Give a command, and wait for its answer."""
+        self._number += 1
+        assert self._driver.stdin
+        self._driver.stdin.write(json.dumps({"id": self._number, "do": what, **details}).encode() + b"\n")
+        self._driver.stdin.flush()
+        return self._answer(self._number)
+
+    def _answer(self, number: int) -> Any:  # noqa: ANN401
+        """Read the answer to one command; older ones belong to tests that have given up."""
+        assert self._driver.stdout
+        while line := self._driver.stdout.readline():
+            answer = json.loads(line)
+            if answer["id"] == number:
+                assert "error" not in answer, f"{self._name}: {answer['error']}"
+                return answer["value"]
+        self._driver.wait(FAREWELL)
+        self._complaints.seek(0)
+        raise AssertionError(f"the driver of {self._name} has ended: {self._complaints.read().decode()}")
+
+
 @contextmanager
 def running(name: str, path: str) -> Generator[Browser]:
     """Run a browser for the time of a `with`; `name` is chromium or firefox."""
@@ -120,7 +142,8 @@ def running(name: str, path: str) -> Generator[Browser]:
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints) as driver,
     ):
         try:
-            yield Browser(name, driver, complaints)
+            puppeteer = Puppeteer(name, driver, complaints)
+            yield Browser(name, puppeteer.version, puppeteer)
         finally:
             end(driver)
 
@@ -159,6 +182,22 @@ class Tab:
     async def click(self, selector: str) -> None:
         """Click an element."""
         await self._browser.ask("click", tab=self._name, selector=selector)
+
+    async def go(self, url: str) -> None:
+        """Load another page; the one before may go to the back-forward cache."""
+        await self._browser.ask("go", tab=self._name, url=url)
+
+    async def back(self) -> None:
+        """Go back to the page before."""
+        await self._browser.ask("back", tab=self._name)
+
+    async def front(self) -> None:
+        """Show the tab, and so hide the others."""
+        await self._browser.ask("front", tab=self._name)
+
+    async def network(self, *, on: bool) -> None:
+        """Take the tab's network away, or give it back."""
+        await self._browser.ask("net", tab=self._name, on=on)
 
     async def shut(self) -> None:
         """Close the tab."""

@@ -1,4 +1,4 @@
-"""The JavaScript client in Node, Chromium and Firefox, over each transport and through hostile networks."""
+"""The JavaScript client in Node, Deno, Bun, Chromium and Firefox, over each transport and through hostile networks."""
 
 from __future__ import annotations
 
@@ -6,28 +6,25 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from aiohttp import web
 
 from hybridws import assets
-from hybridws.aiohttp import mount
 from hybridws.testing import HostileProxy
-from tests.live.drivers import HERE, run_node
+from tests.live.drivers import run_node
+from tests.live.talk import EVERY, application, check
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from hybridws import Session
+    from aiohttp import web
+
     from tests.live.drivers import Browser
 
     Serve = Callable[[web.Application], Awaitable[str]]
 
 pytestmark = pytest.mark.live
 
-COUNT: Final = 200
-EVERY: Final = 0.01
-"""Seconds between two messages of the server's."""
-NUMBERS: Final = list(range(1, COUNT + 1))
 TRANSPORTS: Final = ("websocket", "stream", "poll")
+RUNTIMES: Final = ("node", "deno", "bun")
 CUTS: Final = 5
 PACE: Final = 0.4
 """Seconds between two cuts: so they fall within the talk."""
@@ -54,65 +51,13 @@ MODES: Final = {
 }
 """Each network, and the transport that carries in the end where there is but one answer."""
 
-PAGE: Final = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>live test</title><link rel="icon" href="data:,">
-<body>
-<script type="module">
-  import { HybridWS } from "/talk/hybridws.mjs";
-  import * as live from "/js_client.mjs";
-  window.converse = (...args) => live.converse(HybridWS, ...args);
-  document.documentElement.dataset.ready = "1";
-</script>
-</body></html>
-"""
 
-
-async def talk(session: Session) -> None:
-    """Say numbered messages, and echo what comes, at the same time."""
-
-    async def say() -> None:
-        for number in NUMBERS:
-            await session.send(f"d{number}")
-            await asyncio.sleep(EVERY)
-
-    saying = asyncio.create_task(say())
-    try:
-        async for message in session:
-            await session.send(message)
-    finally:
-        saying.cancel()
-        await asyncio.gather(saying, return_exceptions=True)
-
-
-def application() -> web.Application:
-    """Make the application with the page, its script and the mount."""
-
-    async def page(_: web.Request) -> web.Response:
-        return web.Response(text=PAGE, content_type="text/html")
-
-    async def script(_: web.Request) -> web.FileResponse:
-        return web.FileResponse(HERE / "js_client.mjs", headers={"Content-Type": "text/javascript"})
-
-    app = web.Application()
-    mount(app, "/talk", talk)
-    app.add_routes([web.get("/", page), web.get("/js_client.mjs", script)])
-    return app
-
-
-async def in_node(url: str, plan: dict[str, Any]) -> dict[str, Any]:
-    """Let Node talk."""
+async def in_node(url: str, plan: dict[str, Any], runtime: str = "node") -> dict[str, Any]:
+    """Let Node talk, or another runtime."""
     client = assets.find("static/dist/hybridws.mjs").as_uri()
-    story: dict[str, Any] = await run_node("node_client.mjs", {"client": client, "url": url, "plan": plan})
+    question: dict[str, object] = {"client": client, "url": url, "plan": plan}
+    story: dict[str, Any] = await run_node("node_client.mjs", question, within=runtime)
     return story
-
-
-def check(story: dict[str, Any]) -> None:
-    """Check that nothing was lost, repeated or out of order, and that the close was known to both."""
-    note = {key: story[key] for key in ("error", "closed", "states", "transports", "info")}
-    assert story["error"] is None, note
-    assert story["down"] == NUMBERS, note
-    assert story["back"] == NUMBERS, note
-    assert story["closed"] == [3333, "bye", True], note
 
 
 async def cut_often(proxy: HostileProxy) -> None:
@@ -125,20 +70,22 @@ async def cut_often(proxy: HostileProxy) -> None:
         proxy.cut()
 
 
-async def test_node_settles(serve: Serve) -> None:
+@pytest.mark.parametrize("runtime", RUNTIMES)
+async def test_node_settles(serve: Serve, runtime: str) -> None:
     """Left alone, the client is on a WebSocket soon, and stays there."""
-    story = await in_node(f"{await serve(application())}/talk", {})
+    story = await in_node(f"{await serve(application())}/talk", {}, runtime)
     check(story)
     assert story["last"] == "websocket"
     assert "reset" not in story["states"], story["info"]
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_node_with_cuts(serve: Serve, transport: str) -> None:
+async def test_node_with_cuts(serve: Serve, transport: str, runtime: str) -> None:
     """Over each transport, cut again and again, nothing is lost, repeated or out of order."""
     async with HostileProxy(f"{await serve(application())}/talk") as proxy:
         cuts = asyncio.create_task(cut_often(proxy))
-        story = await in_node(proxy.url, {"options": {"transports": [transport]}})
+        story = await in_node(proxy.url, {"options": {"transports": [transport]}}, runtime)
         await cuts
         check(story)
         assert set(story["transports"]) == {transport}
@@ -155,9 +102,8 @@ async def test_node_through(serve: Serve, mode: str) -> None:
         assert story["last"] == MODES[mode], story["info"]
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_browser_with_cuts(serve: Serve, browser: Browser, transport: str) -> None:
-    """In each browser and over each transport, cut again and again, nothing is lost, repeated or out of order."""
+async def with_cuts(serve: Serve, browser: Browser, transport: str) -> None:
+    """Let a page talk over one transport while connections are cut, and check what came of it."""
     async with HostileProxy(await serve(application())) as proxy, browser.tab("one", proxy.url) as tab:
         await tab.until("document.documentElement.dataset.ready")
         cuts = asyncio.create_task(cut_often(proxy))
@@ -167,9 +113,8 @@ async def test_browser_with_cuts(serve: Serve, browser: Browser, transport: str)
     assert set(story["transports"]) == {transport}
 
 
-@pytest.mark.parametrize("mode", MODES)
-async def test_browser_through(serve: Serve, browser: Browser, mode: str) -> None:
-    """In each browser, each hostile network lets both sides' messages through, over what it leaves."""
+async def through(serve: Serve, browser: Browser, mode: str) -> None:
+    """Let a page talk through a hostile network, and check what came of it."""
     async with HostileProxy(await serve(application())) as proxy, browser.tab("one", proxy.url) as tab:
         await tab.until("document.documentElement.dataset.ready")
         proxy.mode = mode
@@ -177,3 +122,29 @@ async def test_browser_through(serve: Serve, browser: Browser, mode: str) -> Non
     check(story)
     if MODES[mode]:
         assert story["last"] == MODES[mode], story["info"]
+
+
+@pytest.mark.xdist_group("webkit")
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_webkit_with_cuts(serve: Serve, safari: Browser, transport: str) -> None:
+    """In WebKit and over each transport, cut again and again, nothing is lost, repeated or out of order."""
+    await with_cuts(serve, safari, transport)
+
+
+@pytest.mark.xdist_group("webkit")
+@pytest.mark.parametrize("mode", MODES)
+async def test_webkit_through(serve: Serve, safari: Browser, mode: str) -> None:
+    """In WebKit, each hostile network lets both sides' messages through, over what it leaves."""
+    await through(serve, safari, mode)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_browser_with_cuts(serve: Serve, browser: Browser, transport: str) -> None:
+    """In each browser and over each transport, cut again and again, nothing is lost, repeated or out of order."""
+    await with_cuts(serve, browser, transport)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_browser_through(serve: Serve, browser: Browser, mode: str) -> None:
+    """In each browser, each hostile network lets both sides' messages through, over what it leaves."""
+    await through(serve, browser, mode)

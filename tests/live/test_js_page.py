@@ -22,6 +22,7 @@ pytestmark = pytest.mark.live
 
 PATIENCE: Final = 15.0
 TABS: Final = 8
+CLOSINGS: Final = 4
 POLICY: Final = "default-src 'none'; script-src 'self'; connect-src 'self'; worker-src 'self'; img-src data:"
 
 PAGE: Final = """<!doctype html>
@@ -38,6 +39,9 @@ ws.onmessage = ({ data }) => {
   got.push(Number(data));
   sessionStorage.setItem("got", JSON.stringify(got));
 };
+window.states = [];
+ws.onstate = ({ state }) => states.push(state);
+addEventListener("pageshow", ({ persisted }) => { if (persisted) states.push("back"); });
 window.say = (text) => ws.send(text);
 window.again = () => { setTimeout(() => location.reload()); };
 window.hire = () => new Promise((resolve) => {
@@ -61,7 +65,7 @@ class Counter:
         self.sessions: list[Session] = []
         self.said: list[object] = []
         self.ends: list[object] = []
-        self.ended = asyncio.Event()
+        self._news = asyncio.Condition()
 
     async def __call__(self, session: Session) -> None:
         """Count aloud; the number goes on for as long as the session does."""
@@ -82,7 +86,13 @@ class Counter:
             counting.cancel()
             await asyncio.gather(counting, return_exceptions=True)
             self.ends.append(session.closed and session.closed.code)
-            self.ended.set()
+            async with self._news:
+                self._news.notify_all()
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Wait until something is true of the sessions that have ended."""
+        async with self._news:
+            await self._news.wait_for(true)
 
 
 def application(counter: Counter) -> web.Application:
@@ -99,6 +109,7 @@ def application(counter: Counter) -> web.Application:
     app.add_routes(
         [
             web.get("/", give(PAGE, "text/html")),
+            web.get("/elsewhere", give("<!doctype html><title>elsewhere</title>", "text/html")),
             web.get("/page.js", give(SCRIPT, "text/javascript")),
             web.get("/worker.js", give(WORKER, "text/javascript")),
         ]
@@ -146,3 +157,16 @@ async def test_in_a_worker(serve: Serve, browser: Browser) -> None:
     url = await serve(application(counter))
     async with browser.tab("one", url) as tab:
         assert await tab.call("hire") == "1"
+
+
+@pytest.mark.parametrize("transports", ["websocket", "stream", "poll"])
+async def test_closed_tab_says_goodbye(serve: Serve, browser: Browser, transports: str) -> None:
+    """A tab that is closed says so, each time: the server need not wait for it to come back."""
+    counter = Counter()
+    url = await serve(application(counter))
+    for number in range(1, CLOSINGS + 1):
+        async with browser.tab("one", f"{url}/?transports={transports}") as tab:
+            await tab.until("window.got && got.length > 2")
+        async with asyncio.timeout(PATIENCE):
+            await counter.until(lambda number=number: len(counter.ends) == number)  # type: ignore[misc]
+    assert counter.ends == [1001] * CLOSINGS

@@ -1,5 +1,7 @@
 // What polls and streams share: POSTs that bring up what the session has to say, one at a time.
 
+import { now } from "../clock.js";
+
 /** @typedef {import("../pilot.js").Pilot} Pilot */
 /** @typedef {import("../pilot.js").Carrier} Carrier */
 /** @typedef {(kind: string, extra?: number, hold?: number) => Promise<void>} Post  `extra`: ms more than a round trip that the answer may take */
@@ -22,11 +24,11 @@ export function http(pilot, carrier, run) {
     /** @type {any} */ const aside = kind == "send" && {};
     carrier._placed = !more; // each body has its position
     const body = link._write(carrier, link._limits.max_batch, [pilot._attach(carrier, aside, hold)]);
-    const begun = (carrier._touched = pilot._now());
-    const answer = await pilot._post(pilot._session.sid + "/" + kind, body, 2 * pilot._patience() + body.length / SLOWEST + extra, abort);
-    const time = pilot._now();
+    const begun = (carrier._touched = now());
+    const answer = await pilot._post(kind, body, 2 * pilot._patience() + body.length / SLOWEST + extra, abort);
+    const time = now();
+    pilot._measured(time - begun - extra);
     if (aside) {
-      if (more) pilot._measured(time - begun);
       pilot._take(carrier, ...answer, aside);
       if (aside._expects > named) {
         named = aside._expects;

@@ -1,5 +1,6 @@
 // The WebSocket: both ways on one connection. On trial until its attach is answered; what carried before goes on.
 
+import { now } from "../clock.js";
 import { PROOF } from "../ladder.js";
 
 /** @param {import("../pilot.js").Pilot} pilot @param {import("../pilot.js").Carrier} carrier */
@@ -10,7 +11,7 @@ export function websocket(pilot, carrier) {
   ws.binaryType = "arraybuffer";
 
   carrier._stop = (fault, code) => {
-    ws.onclose = ws.onmessage = ws.onopen = null;
+    ws.onmessage = null;
     ws.close();
     pilot._ended(carrier, fault, code);
   };
@@ -18,17 +19,17 @@ export function websocket(pilot, carrier) {
   carrier._beat = () => ws.send(link._encode(["h"]));
   carrier._wake = () => {
     if (carrier._proved && pilot._lives(carrier) && ws.readyState == 1)
-      for (let frame; (frame = link._write(carrier)); carrier._touched = pilot._now()) ws.send(frame);
+      for (let frame; (frame = link._write(carrier)); carrier._touched = now()) ws.send(frame);
   };
 
   ws.onopen = () => {
-    asked = pilot._now();
+    asked = now();
     ws.send(pilot._attach(carrier));
     carrier._owes = true; // on trial, an ack is what shows that we hear
   };
   ws.onmessage = ({ data }) => {
     try {
-      if (!carrier._proved) pilot._measured(pilot._now() - asked);
+      if (!carrier._proved) pilot._measured(now() - asked);
       pilot._take(carrier, typeof data == "string" ? data : new Uint8Array(data));
     } catch (fault) {
       carrier._stop(fault);
