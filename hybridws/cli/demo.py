@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-SERVER = "examples/chat/server.py"
+DEMO = "examples/chat"
 # Seconds. Longer than the minute after which most proxies drop an idle connection, so that it is they who hang up:
 # a server that hangs up first can lose the request that is already on its way.
 KEEPALIVE = 75.0
@@ -49,7 +49,7 @@ def to_port(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Serve the chat until Ctrl-C; return the exit code."""
     try:
-        application = load(assets.find(SERVER))
+        application = load(assets.find(DEMO))
     except FileNotFoundError as error:
         print(f"hybridws demo: {error}", file=sys.stderr)
         return 1
@@ -59,13 +59,16 @@ def run(args: argparse.Namespace) -> int:
         return 0
 
 
-def load(file: Path) -> Callable[[], web.Application]:
-    """Import the example from its file and return its `application`."""
-    spec = importlib.util.spec_from_file_location("hybridws_demo", file)
+def load(folder: Path) -> Callable[[], web.Application]:
+    """Import the example from its folder, a package under a name of our own, and return its `application`."""
+    place = [str(folder)]
+    spec = importlib.util.spec_from_file_location(
+        "hybridws_demo", folder / "__init__.py", submodule_search_locations=place
+    )
     if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is no Python file", path=str(file))
+        raise ImportError(f"{folder} is no Python package", path=str(folder))
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their own module up there
+    sys.modules[spec.name] = module  # its modules look each other up there
     spec.loader.exec_module(module)
     application: Callable[[], web.Application] = module.application
     return application
