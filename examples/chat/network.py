@@ -42,7 +42,7 @@ FAULTS: Final = (
     Fault("bad_gateway", "Requests", "every 5th fails", "It is answered with 502", "bad_gateway:5"),
     Fault("replays", "Requests", "sent twice", "A POST is given up and sent again", "replays"),
     Fault("reorders", "Requests", "overtake", "Every other one is held for 100 ms", "reorders"),
-    Fault("slow", "Line", "30 KB/s", "Both ways, for all connections together", "slow:30k"),
+    Fault("slow", "Line", "60 KB/s", "Both ways, for all connections together", "slow:60k"),
     Fault("far", "Line", "100 ms away", "A round trip takes a tenth of a second", "slow:0:100"),
 )
 """Every mode of `HostileProxy` but `hangs_and_buffers`, which is two of these."""
@@ -96,9 +96,9 @@ def words(keys: Collection[str]) -> str:
     if strange := set(keys) - known.keys():
         raise ValueError(f"there is no fault {', '.join(sorted(strange))}; there are {', '.join(known)}")
     chosen = [known[key].word for key in known if key in keys]
-    speed = {"slow:30k", "slow:0:100"}
+    speed = {"slow:60k", "slow:0:100"}
     if speed <= set(chosen):  # both are one mode of the proxy
-        chosen = [word for word in chosen if word not in speed] + ["slow:30k:100"]
+        chosen = [word for word in chosen if word not in speed] + ["slow:60k:100"]
     text = "+".join(chosen) or "ok"
     parse(text)
     return text

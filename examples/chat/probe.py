@@ -55,7 +55,7 @@ class Probe:
             self._say(re=number)
 
     def _say(self, **more: object) -> None:
-        message = {"is": "probe", "n": self.sent + 1, "at": now(), **more}
+        message = {"is": "probe", "n": self.sent + 1, "at": round(now(), 1), **more}
         with suppress(BufferFull):  # a client that is away for long: what was not said has no number, and is not lost
             self.session.send_nowait(message)
             self.sent += 1

@@ -31,7 +31,7 @@ HEADERS: Final = {
         "connect-src 'self' http://127.0.0.1:* ws://127.0.0.1:*; "
         "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
     ),
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "strict-origin",  # with less, a page's farewell to its own network has no Origin, and is refused
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",  # asked for again each time, and answered with 304 while nothing has changed
 }

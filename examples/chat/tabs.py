@@ -15,6 +15,8 @@ from .network import Network, choices
 from .probe import MAX_RATE, Probe, now
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hybridws import Session
 
 MAX_TABS: Final = 60
@@ -28,6 +30,9 @@ EVERY: Final = 0.25
 
 RATE: Final = 20.0
 """Messages of the probe a second, each way, until the page asks for another number."""
+
+GONE: Final = 1001
+"""Close code of a session whose page has gone."""
 
 WRONG: Final = 4400
 """Code of an answer to a command that cannot be obeyed."""
@@ -75,7 +80,11 @@ class Tabs:
         """Return the tab of this name, if it is here."""
         return self._tabs.get(name or "")
 
-    def __iter__(self) -> Any:  # noqa: ANN401 - an iterator of tabs
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self._tabs)
+
+    def __iter__(self) -> Iterator[Tab]:
         """Go through them."""
         return iter(list(self._tabs.values()))
 
@@ -100,7 +109,11 @@ class Tabs:
             self._closing = asyncio.ensure_future(self._close(tab))
 
     async def _close(self, tab: Tab) -> None:
-        if self._tabs.pop(tab.id, None) and tab.network:
+        if self._tabs.pop(tab.id, None) is None:
+            return
+        if tab.probe:  # its own farewell may stand in the network that ends here
+            await tab.probe.session.close(GONE, "the page has gone")
+        if tab.network:
             await tab.network.stop()
 
     async def close(self, _app: web.Application) -> None:

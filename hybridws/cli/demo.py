@@ -20,6 +20,7 @@ from hybridws import assets
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from types import ModuleType
 
 DEMO = "examples/chat"
 # Seconds. Longer than the minute after which most proxies drop an idle connection, so that it is they who hang up:
@@ -49,7 +50,7 @@ def to_port(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Serve the chat until Ctrl-C; return the exit code."""
     try:
-        application = load(assets.find(DEMO))
+        application = load(assets.find(DEMO)).application
     except FileNotFoundError as error:
         print(f"hybridws demo: {error}", file=sys.stderr)
         return 1
@@ -59,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
 
 
-def load(folder: Path) -> Callable[[], web.Application]:
-    """Import the example from its folder, a package under a name of our own, and return its `application`."""
+def load(folder: Path) -> ModuleType:
+    """Import the example from its folder: a package, under a name of our own."""
     place = [str(folder)]
     spec = importlib.util.spec_from_file_location(
         "hybridws_demo", folder / "__init__.py", submodule_search_locations=place
@@ -70,8 +71,7 @@ def load(folder: Path) -> Callable[[], web.Application]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # its modules look each other up there
     spec.loader.exec_module(module)
-    application: Callable[[], web.Application] = module.application
-    return application
+    return module
 
 
 async def serve(application: Callable[[], web.Application], host: str, port: int, *, browser: bool) -> int:

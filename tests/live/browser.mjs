@@ -7,9 +7,12 @@
 //   until tab script         wait until the expression is true
 //   fill  tab selector text  put a text into a field, instead of what is there, and press Enter
 //   click tab selector
+//   press tab keys           press these keys, one after the other, in the tab that is brought to the front
+//   audit tab                have axe-core look at the page; the value is what it finds wrong, in a line each
 //   shut  tab                close the tab
 // The first line that it prints tells the browser's version. It ends, and the browser with it, when its input ends.
 
+import axe from "axe-core";
 import puppeteer from "puppeteer-core";
 import { createInterface } from "node:readline";
 import { setTimeout } from "node:timers/promises";
@@ -86,6 +89,19 @@ const commands = {
   async click({ tab, selector }) {
     // The element's own click: one on a place of the screen would need the tab in front and the element in sight.
     await tabs.get(tab).$eval(selector, (element) => element.click());
+  },
+  async press({ tab, keys }) {
+    const page = tabs.get(tab);
+    await page.bringToFront();
+    for (const key of keys) await page.keyboard.press(key);
+  },
+  async audit({ tab }) {
+    const page = tabs.get(tab);
+    await page.evaluate(axe.source); // not as a script of the page, whose policy lets in none but its own
+    const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+    return violations.flatMap(({ id, impact, help, nodes }) =>
+      nodes.map(({ target, failureSummary }) => `${impact}: ${id}: ${help}: ${target}: ${failureSummary}`),
+    );
   },
   async shut({ tab }) {
     const page = tabs.get(tab);

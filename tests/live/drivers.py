@@ -160,6 +160,15 @@ class Tab:
         """Click an element."""
         await self._browser.ask("click", tab=self._name, selector=selector)
 
+    async def press(self, *keys: str) -> None:
+        """Press keys, by puppeteer's names, one after the other."""
+        await self._browser.ask("press", tab=self._name, keys=keys)
+
+    async def audit(self) -> list[str]:
+        """Have axe-core look at the page; return what it finds wrong, each with its impact at the head of a line."""
+        found: list[str] = await self._browser.ask("audit", tab=self._name)
+        return found
+
     async def shut(self) -> None:
         """Close the tab."""
         await self._browser.ask("shut", tab=self._name)

@@ -128,6 +128,7 @@ function offer({ faults: all, presets }) {
 
 wire.on("tab", (tab) => {
   offer(tab);
+  page.dataset.tab = tab.tab;
   $("breakable").hidden = !wire.breakable;
   $("unbreakable").hidden = wire.breakable;
   pressed($("offline"), false);

@@ -1,0 +1,90 @@
+"""What the tests of the demo share: its application, and what they wait for on its page."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import pytest
+
+from hybridws import assets
+from hybridws.cli import demo
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from aiohttp import web
+
+    from tests.live.drivers import Tab
+
+    Serve = Callable[[web.Application], Awaitable[str]]
+
+PAGE: Final = "document.documentElement.dataset"
+PATIENCE: Final = 60.0
+LOOK: Final = 0.01
+
+
+@asynccontextmanager
+async def running(serve: Serve) -> AsyncGenerator[Demo]:
+    """Serve the demo for the time of a `with`, and until the pages that were closed in it have said farewell.
+
+    A farewell that met a server which is about to end would find nobody to close its connection.
+    """
+    module = demo.load(assets.find(demo.DEMO))
+    app = module.application()
+    one = Demo(await serve(app), app[module.TABS])
+    yield one
+    await until(lambda: not one.tabs, lambda: f"the server still knows {list(one.tabs)}")
+
+
+class Demo(NamedTuple):
+    """A demo that runs."""
+
+    url: str
+    tabs: Any
+    """The server's own tabs; the demo's types are known to the demo alone."""
+
+    async def side(self, tab: Tab) -> Any:  # noqa: ANN401 - as above
+        """Return the server's own tab that belongs to a tab of the browser."""
+        return self.tabs.get(await tab.call("eval", f"{PAGE}.tab"))
+
+
+async def until(holds: Callable[[], object], note: Callable[[], str], patience: float = PATIENCE) -> None:
+    """Wait until something is so; fail with a note if it is not so in time."""
+    try:
+        async with asyncio.timeout(patience):
+            while not holds():  # noqa: ASYNC110 - numbers are looked at, they tell nobody
+                await asyncio.sleep(LOOK)
+    except TimeoutError:
+        pytest.fail(note())
+
+
+async def joined(tab: Tab, transport: str) -> None:
+    """Wait until a tab is in a room over this transport, and server and page agree on that."""
+    await tab.until(f"{PAGE}.room && {PAGE}.transport === '{transport}' && {PAGE}.server === '{transport}'")
+
+
+async def here(tab: Tab, *names: str) -> None:
+    """Wait until the list of people holds just these, in any order."""
+    await tab.until(f"""
+        (() => {{
+            const people = [...document.querySelectorAll("#people li")].map((row) => row.textContent);
+            const names = {json.dumps(names)};
+            return people.length === names.length && names.every((name) => people.some((row) => row.includes(name)));
+        }})()
+    """)
+
+
+async def said(tab: Tab, *texts: str) -> None:
+    """Wait until just this stands in the room, in this order, and the server has what is the tab's own."""
+    await tab.until(f"""
+        (() => {{
+            const rows = [...document.querySelectorAll("#log li:not(.turn)")];
+            const texts = {json.dumps(texts)};
+            return rows.length === texts.length
+                && texts.every((text, index) => rows[index].textContent.includes(text))
+                && rows.every(({{ dataset }}) => !dataset.tick || dataset.tick === "acked");
+        }})()
+    """)
