@@ -18,6 +18,10 @@ MAX_RATE: Final = 200.0
 """Messages a second each way, besides the answers: what a browser's timers still keep to."""
 
 
+LEAST: Final = 0.02
+"""Seconds between two goes: what is said in one travels in one frame, so that many messages need not be many frames."""
+
+
 class Probe:
     """The probe of one session: says numbers of its own, answers the page's, and keeps count of them."""
 
@@ -41,11 +45,13 @@ class Probe:
         with suppress(SessionClosed):
             while True:
                 self._turned.clear()
+                pause = max(1 / self.rate, LEAST) if self.rate else None
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(1 / self.rate if self.rate else None):
+                    async with asyncio.timeout(pause):
                         await self._turned.wait()
-                if self.rate and not self._turned.is_set():
-                    self._say()
+                if pause and not self._turned.is_set():
+                    for _ in range(round(self.rate * pause)):
+                        self._say()
 
     def hear(self, message: dict[str, Any]) -> None:
         """Count a number of the page's, and answer it at once, so that the page can measure the round trip."""

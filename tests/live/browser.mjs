@@ -29,6 +29,7 @@ const CHROMIUM_FLAGS = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
+  "--force-prefers-reduced-motion", // without a GPU, what moves takes more than all else together
 ];
 
 // Two tabs here are two people: without these, timers of the one behind would go off once a second, and no sooner.
@@ -37,6 +38,7 @@ const FIREFOX_SETTINGS = {
   "dom.min_background_timeout_value": 4,
   "dom.min_background_timeout_value_without_budget_throttling": 4,
   "dom.timeout.enable_budget_timer_throttling": false,
+  "ui.prefersReducedMotion": 1, // as above
 };
 
 const [name, executablePath] = process.argv.slice(2);

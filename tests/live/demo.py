@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PAGE: Final = "document.documentElement.dataset"
 PATIENCE: Final = 60.0
-LOOK: Final = 0.01
+LOOK: Final = 0.05
 
 
 @asynccontextmanager
@@ -51,12 +51,12 @@ class Demo(NamedTuple):
         return self.tabs.get(await tab.call("eval", f"{PAGE}.tab"))
 
 
-async def until(holds: Callable[[], object], note: Callable[[], str], patience: float = PATIENCE) -> None:
-    """Wait until something is so; fail with a note if it is not so in time."""
+async def until(holds: Callable[[], object], note: Callable[[], str], look: float = LOOK) -> None:
+    """Wait until something is so, `look` seconds between two looks; fail with a note if it is not so in time."""
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(PATIENCE):
             while not holds():  # noqa: ASYNC110 - numbers are looked at, they tell nobody
-                await asyncio.sleep(LOOK)
+                await asyncio.sleep(look)
     except TimeoutError:
         pytest.fail(note())
 

@@ -1,6 +1,6 @@
-"""Each button that breaks the network, in Chromium and Firefox: nothing lost, repeated or out of order, by the server's
-own numbers, and the talk goes on within what docs/networks.md promises.
+"""Each button that breaks the network, in both browsers: nothing lost, repeated or out of order, and no long pause.
 
+All of it by the server's own numbers; the pauses are those that docs/networks.md promises, with five times the slack.
 The buttons of a group are pressed side by side, each in a tab of its own: a fault belongs to a tab.
 """
 
@@ -16,6 +16,8 @@ import pytest
 from tests.live.demo import PAGE, joined, running, until
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tests.live.demo import Serve
     from tests.live.drivers import Browser, Tab
 
@@ -31,6 +33,8 @@ RECOVERY: Final = 2.0
 CUT_RECOVERY: Final = 0.05
 """Seconds within which it goes on after a plain cut: the median of CUTS."""
 CUTS: Final = 9
+EXACT: Final = 0.002
+"""Seconds between two looks where times are measured."""
 
 GROUPS: Final = {
     "WebSocket": ("ws_refused", "ws_hangs", "ws_silent", "ws_dies"),
@@ -70,7 +74,13 @@ class Watch:
     def note(self) -> str:
         """Say for a failed test how it stands."""
         probe = self.tab.probe
-        return f"{self.name}: up {probe.up}, {probe.acked} of {probe.sent} acked down, gaps {self.gap}, {probe.session}"
+        down = f"{probe.acked} of {probe.sent} acked down, {self.tab.told}"
+        return f"{self.name}: up {probe.up}, {down}, gaps {self.gap}, {probe.session}"
+
+
+def look(watches: Collection[Watch]) -> bool:
+    """Let each of them look, and tell whether all have seen enough."""
+    return len([watch for watch in watches if watch.look()]) == len(watches)
 
 
 async def settle(tab: Tab, watch: Watch) -> None:
@@ -81,7 +91,10 @@ async def settle(tab: Tab, watch: Watch) -> None:
     await until(lambda: side.rate == 0, watch.note)
     sent = await tab.call("eval", "Number(document.getElementById('up-sent').textContent.replaceAll(',', ''))")
     probe = side.probe
-    await until(lambda: probe.up.came >= sent and probe.acked == probe.sent == side.told["came"], watch.note)
+    await until(
+        lambda: probe.up.came >= sent and probe.sent == side.told["came"],  # the last ack may rest, beside a stream
+        lambda: f"{watch.note()}; the page has sent {sent}",
+    )
     assert (probe.up.lost, probe.up.twice, probe.up.late) == (0, 0, 0), watch.note()
     assert (side.told["lost"], side.told["twice"], side.told["late"]) == (0, 0, 0), watch.note()
     assert probe.up.came - watch.up >= ACKED
@@ -103,7 +116,7 @@ async def test_each_fault(serve: Serve, browser: Browser, group: str) -> None:
             await tab.until(f"document.querySelector('[data-key=\"{key}\"]').ariaPressed === 'true'")
             assert not await tab.call("eval", "document.getElementById('lab-error').textContent")
         await until(
-            lambda: all([watch.look() for watch in watches.values()]),
+            lambda: look(watches.values()),
             lambda: "\n".join(map(Watch.note, watches.values())),
         )
         for key, watch in watches.items():
@@ -132,9 +145,9 @@ async def recovery(tab: Tab, side: Any, watch: Watch) -> float:  # noqa: ANN401 
     loop = asyncio.get_running_loop()
     cuts = side.network.numbers()["cuts"]
     clicking = asyncio.create_task(tab.click("#cut"))
-    await until(lambda: side.network.numbers()["cuts"] > cuts, watch.note)
+    await until(lambda: side.network.numbers()["cuts"] > cuts, watch.note, look=EXACT)
     begun, came = loop.time(), side.probe.up.came
-    await until(lambda: side.probe.up.came > came, watch.note)
+    await until(lambda: side.probe.up.came > came, watch.note, look=EXACT)
     took = loop.time() - begun
     await clicking
     return took
@@ -162,7 +175,7 @@ async def test_freeze_and_offline(serve: Serve, browser: Browser) -> None:
         back = asyncio.get_running_loop().time()
         await until(lambda: sides[1].probe.up.came > came, watches[1].note)
         assert asyncio.get_running_loop().time() - back <= RECOVERY * SLACK
-        await until(lambda: all([watch.look() for watch in watches]), lambda: "\n".join(map(Watch.note, watches)))
+        await until(lambda: look(watches), lambda: "\n".join(map(Watch.note, watches)))
         assert max(watches[0].gap) <= RECOVERY * SLACK, watches[0].note()
         for tab, watch in zip((frozen, offline), watches, strict=True):
             await settle(tab, watch)

@@ -107,9 +107,10 @@ for (const [index, tab] of panels.entries()) {
   });
 }
 
+const still = matchMedia("(prefers-reduced-motion: reduce)");
 const pulsed = { in: 0, out: 0 };
 wire.on("frame", ({ way, at }) => {
-  if (document.hidden || at - pulsed[way] < PULSE_EVERY) return;
+  if (document.hidden || still.matches || at - pulsed[way] < PULSE_EVERY) return;
   pulsed[way] = at;
   const pulse = make("i", way);
   pulse.addEventListener("animationend", () => pulse.remove());

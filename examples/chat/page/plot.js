@@ -9,7 +9,7 @@ const [LEAST, MOST] = [0.5, 20_000]; // ms at its foot and head, on a logarithmi
 const LINES = { 1: "1 ms", 10: "10 ms", 100: "100 ms", 1000: "1 s", 10_000: "10 s" };
 const LEFT = 48; // px for the words at its left
 const FOOT = 4;
-const EVERY = 200; // ms between two drawings
+const EVERY = 250; // ms between two drawings
 const OVER = ["websocket", "stream", "poll"];
 
 const canvas = $("plot");

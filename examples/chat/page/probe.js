@@ -4,7 +4,8 @@ import { Tally } from "./tally.js";
 import { wire } from "./wire.js";
 
 const KEPT = 60_000; // ms of samples for the plot
-const MOST = 6000; // samples at once: more dots than its pixels can show
+const DOTS = 40; // samples a second at most: more dots than its pixels can show
+const LEAST = 20; // ms between two goes: what is said in one travels in one frame
 const FULL = 200_000; // bytes that wait for the server: as long as it is away, no more are numbered
 
 export const probe = {
@@ -32,21 +33,26 @@ function say() {
   session.send({ do: "probe", n: probe.sent });
 }
 
+const newest = { true: 0, false: 0 }; // when the newest sample of each sort was taken
+
 function sample(ms, trip) {
   const { samples } = probe;
   const now = performance.now();
+  if (now - newest[trip] < 1000 / DOTS) return;
+  newest[trip] = now;
   samples.push({ at: now, ms, trip, over: wire.session?.transport ?? "" });
-  if (samples.length > MOST || now - samples[0].at > KEPT) {
-    const old = samples.findIndex(({ at }) => now - at <= KEPT);
-    samples.splice(0, Math.max(old, samples.length - MOST));
-  }
+  while (now - samples[0].at > KEPT) samples.shift();
 }
 
 /** Send so many a second, both ways. @param {number} rate */
 export function turn(rate) {
   probe.rate = rate;
   clearInterval(timer);
-  timer = rate ? setInterval(say, 1000 / rate) : 0;
+  const pause = Math.max(1000 / rate, LEAST);
+  const go = () => {
+    for (let left = Math.round((rate * pause) / 1000); left > 0; left--) say();
+  };
+  timer = rate ? setInterval(go, pause) : 0;
 }
 
 wire.on("tab", ({ rate }) => {
