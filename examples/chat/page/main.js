@@ -2,7 +2,6 @@
 
 import * as chat from "./chat.js";
 import { $, atEnd, make } from "./dom.js";
-import "./compare.js";
 import { redraw } from "./frames.js";
 import { choose } from "./lab.js";
 import { scrollDown, wireLine } from "./log.js";
