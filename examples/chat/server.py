@@ -10,6 +10,7 @@ from aiohttp import web
 from hybridws import Session, assets
 from hybridws.aiohttp import mount
 
+from .cursors import Field
 from .rooms import Chat, visit
 from .tabs import Tabs
 
@@ -48,8 +49,9 @@ def give(path: Path) -> Handler:
 
 
 def application() -> web.Application:
-    """Make the application: the page at /, its sessions at /chat and /control."""
+    """Make the application: the chat at /, its sessions at /chat and /control; the cursors at /cursors."""
     tabs = Tabs("/chat")
+    field = Field()
 
     async def come_in(session: Session) -> None:
         tab = tabs.get(session.request.query.get("tab"))
@@ -65,11 +67,13 @@ def application() -> web.Application:
     app[TABS] = tabs
     chat = Chat(mount(app, "/chat", come_in, payload="json"))
     mount(app, "/control", tabs.control)
+    field.server = mount(app, "/cursors/live", field.visit)
     app.router.add_post("/tabs", tabs.open)
     app.on_cleanup.append(tabs.close)
     folder = assets.find(PAGE)
     app.router.add_get("/", give(folder / "index.html"))
+    app.router.add_get("/cursors", give(folder / "cursors.html"))
     for path in sorted(folder.iterdir()):
-        if path.suffix in KINDS and path.name != "index.html":
+        if path.suffix in {".css", ".js"}:
             app.router.add_get(f"/page/{path.name}", give(path))
     return app

@@ -105,6 +105,9 @@ wire.on("frame", (frame) => {
   if (frame.way === "out" && frame.text.startsWith('["@"')) attach = JSON.parse(frame.text.split("\n")[0]);
 });
 
+/** Return the newest frame that went up and holds these words. @param {string} words */
+export const newest = (words) => frames.findLast(({ way, text }) => way === "out" && text.includes(words));
+
 export const redraw = () => draw(true);
 
 $("filter").addEventListener("input", redraw);
