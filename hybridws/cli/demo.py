@@ -1,4 +1,4 @@
-"""`hybridws demo`: the chat of examples/chat on this machine, for a look with a browser."""
+"""`hybridws demo`: the chat of examples/chat, whose network you may break, for a look with a browser."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MAX_PORT = 65535
 
 def add(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     """Say which arguments the command takes."""
-    parser = add_parser("demo", help="start the chat and say where to look", description=__doc__)
+    parser = add_parser("demo", help="start a chat whose network you may break", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=to_port, default=8080, help="0 for any free one (default: %(default)s)")
     parser.add_argument("--open", action="store_true", help="open it in the browser")
@@ -48,7 +48,7 @@ def to_port(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve the chat until Ctrl-C; return the exit code."""
+    """Serve the demo until Ctrl-C; return the exit code."""
     try:
         application = load(assets.find(DEMO)).application
     except FileNotFoundError as error:
@@ -90,7 +90,7 @@ async def serve(application: Callable[[], web.Application], host: str, port: int
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, stop.set)
         url = address(host, runner.addresses[0][1])
-        print(f"The chat is at {url} (Ctrl-C ends it)", flush=True)
+        print(f"The demo is at {url} (Ctrl-C ends it)", flush=True)
         if browser:
             await asyncio.to_thread(webbrowser.open, url)
         await stop.wait()
