@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from hybridws.testing.ends import End
@@ -13,6 +13,10 @@ from hybridws.testing.relay import Connection, Network
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+
+ACCEPTING: Final = 3
+"""Turns of the loop from a connection that asyncio accepts to one that it has made: only then it can be closed."""
 
 
 class Counters(NamedTuple):
@@ -108,6 +112,8 @@ class HostileProxy:
         server.close()
         if self._flip:
             self._flip.cancel()
+        for _ in range(ACCEPTING):
+            await asyncio.sleep(0)
         network = self._network
         self.cut()
         for task in list(network.tasks):

@@ -67,7 +67,7 @@ async def test_by_keys(serve: Serve, browser: Browser) -> None:
         await joined(tab, "poll")
         await tab.press("Tab")
         assert await tab.call("eval", "document.activeElement.dataset.key") == "corporate"
-        await tab.press("Space")
+        await tab.press(" ")
         await tab.until("document.activeElement.ariaPressed === 'true'")
         await tab.call("eval", "document.getElementById('numbers-tab').focus(); 0")
         await tab.press("ArrowRight")
