@@ -240,5 +240,9 @@ wire.on("value", (message) => {
 });
 wire.on("bytes", arrived);
 wire.on("frame", ({ way, text }) => {
-  if (way === "out") for (const [tag, { row }] of waiting) if (text.includes(tag)) tick(row, "sent");
+  if (way !== "out" || !wire.session?.transport) return; // what is tried while nothing carries is not sent yet
+  for (const [tag, { row }] of waiting) if (text.includes(tag)) tick(row, "sent");
+});
+wire.on("state", ({ state }) => {
+  if (state === "interrupted") for (const { row } of waiting.values()) tick(row, "queued");
 });
