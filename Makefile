@@ -1,7 +1,7 @@
 # The project's commands. Each needs Python 3.11 or newer and sets up what else it needs; a second run is quick.
 # More for the program: make demo ARGS="--port 8081", make test ARGS="tests/core -x"
 
-.PHONY: help demo test test-all check js fmt simulate mutants bench profile bench-networks
+.PHONY: help demo test test-compiled test-all check js fmt simulate mutants bench profile bench-networks
 
 help:      ## Say what can be made
 	@sed -n 's/^\([a-z-]*\): *##/make \1\t/p' Makefile
@@ -11,6 +11,9 @@ demo:      ## Start the demo on http://127.0.0.1:8080 (no Node needed)
 
 test:      ## Run the tests; of large tables a sample, by a seed that the log names
 	@tools/setup test && tools/test $(ARGS)
+
+test-compiled: ## Compile the core, and run the tests of sessions on it
+	@tools/setup test && tools/compiled -q -k "not test_never" tests/core tests/endpoints tests/conformance tests/test_session.py $(ARGS)
 
 test-all:  ## Run the tests, with all of every large table
 	@tools/setup test && HYBRIDWS_TEST_ALL=1 tools/test $(ARGS)
