@@ -6,7 +6,7 @@
 help:      ## Say what can be made
 	@sed -n 's/^\([a-z-]*\): *##/make \1\t/p' Makefile
 
-demo:      ## Start the chat on http://127.0.0.1:8080 (no Node needed)
+demo:      ## Start the demo on http://127.0.0.1:8080 (no Node needed)
 	@tools/venv demo && exec .venv/bin/hybridws demo $(ARGS)
 
 test:      ## Run the tests; of large tables a sample, by a seed that the log names

@@ -10,13 +10,14 @@ import { spawn } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 const top = new URL("../", import.meta.url);
 const puppeteer = createRequire(new URL("tests/package.json", top))("puppeteer-core");
 
 const IMAGES = new URL("docs/img/", top);
-const PATIENCE = 15_000; // ms for anything that should happen on a page
+const PATIENCE = 45_000; // ms for anything that should happen on a page
 const SCREENS = {
   desktop: { width: 1280, height: 800, deviceScaleFactor: 1 },
   phone: { width: 390, height: 844, deviceScaleFactor: 2 },
@@ -39,32 +40,30 @@ const BROWSERS = {
   },
 };
 
-/** One picture each: which browser, screen and transport, and what is opened before it is taken. */
+/** One picture each: which browser, screen and transport, what is broken, and what is opened before it is taken. */
 const PICTURES = [
-  { browser: "chromium", screen: "desktop", transport: "websocket" },
-  { browser: "firefox", screen: "desktop", transport: "eventsource" },
-  { browser: "chromium", screen: "phone", transport: "xhr-streaming" },
-  { browser: "firefox", screen: "phone", transport: "xhr-polling" },
-  { browser: "chromium", screen: "phone", transport: "jsonp-polling", open: "wire" },
-  { browser: "firefox", screen: "phone", transport: "websocket", open: "side" },
+  { browser: "chromium", screen: "desktop", fault: "antivirus", over: "poll" },
+  { browser: "firefox", screen: "desktop", fault: "corporate", over: "stream", open: "frames" },
+  { browser: "chromium", screen: "phone", over: "websocket" },
+  { browser: "firefox", screen: "phone", over: "websocket", open: "side" },
+  { browser: "chromium", screen: "phone", fault: "hotel", open: "lab" },
 ];
 
 const ROOM = "lobby";
 const YOU = "Mellow Heron";
-const OTHERS = { "Amber Wren": "xhr-polling", "Brisk Hare": "xhr-streaming", "Hazel Swift": "websocket" };
-/** Who says what; a line with `over` is a change of transport instead. */
+const OTHERS = { "Amber Wren": "poll", "Brisk Hare": "stream", "Hazel Swift": "websocket" };
+/** Who says what; a line with `over` is a change of transport instead, one with `breaks` is what the picture is about. */
 const TALK = [
-  { who: "Amber Wren", text: "Morning! The Wi-Fi on this train blocks WebSocket, so I am here over long polling." },
+  { who: "Amber Wren", text: "Morning! The Wi-Fi on this train blocks WebSocket, so I am here over polls." },
   { who: "Brisk Hare", text: "Hotel here. No WebSocket either, but streams get through 🙂" },
-  { who: YOU, text: "At my desk all of them work. Four people, one room, three ways in." },
-  { who: "Amber Wren", text: "Watch this: I switch to eventsource…" },
-  { who: "Amber Wren", over: "eventsource" },
-  { who: "Amber Wren", text: "Done. Did you see me leave?" },
-  { who: "Brisk Hare", text: "No. You simply went on." },
-  { who: YOU, text: "The server is one coroutine each:\nasync for message in session" },
+  { who: YOU, text: "At my desk all of them work. Watch this: I switch my antivirus on…" },
+  { breaks: true },
+  { who: "Amber Wren", text: "Did you leave?" },
+  { who: YOU, text: "No. I simply went on.\nThe server is one coroutine: async for message in session" },
   { who: "Brisk Hare", text: "In the workshop they take a proxy apart. Coming?" },
 ];
 const TYPIST = "Amber Wren";
+const WATCH = 12_000; // ms for which the probe runs before a picture of the plot
 
 async function startDemo() {
   const python = process.env.PYTHON ?? fileURLToPath(new URL(".venv/bin/python", top));
@@ -85,9 +84,9 @@ async function arrive(browser, address, { name, transport, viewport, prepare }) 
   await prepare?.(page);
   await page.setViewport(viewport);
   // A tab's key decides its colour: the same ones each time, and no two alike.
-  await page.evaluateOnNewDocument((key) => sessionStorage.setItem("hybridws-chat-key", key), name);
+  await page.evaluateOnNewDocument((key) => sessionStorage.setItem("hybridws-demo-key", key), name);
   await page.goto(`${new URL(`?transport=${transport}`, address)}#${ROOM}`);
-  await until(page, isIn, ROOM, transport);
+  await until(page, isIn, ROOM, transport === "auto" ? "websocket" : transport);
   await page.evaluate((called) => {
     const field = document.getElementById("name");
     field.value = called;
@@ -103,16 +102,12 @@ const isIn = (room, transport) =>
   document.documentElement.dataset.room === room && document.documentElement.dataset.transport === transport;
 
 async function say(page, text) {
+  await page.bringToFront(); // a page that is hidden for long asks its server only now and then
   await page.evaluate((said) => {
     document.getElementById("text").value = said;
     document.getElementById("composer").requestSubmit();
   }, text);
   await hears(page, text);
-}
-
-async function choose(page, transport) {
-  await page.evaluate((name) => document.querySelector(`#picker [value=${name}]`).click(), transport);
-  await until(page, isIn, ROOM, transport);
 }
 
 const hears = (page, text) =>
@@ -122,7 +117,12 @@ const hears = (page, text) =>
     text,
   );
 
-async function takePicture(address, { browser: kind, screen, transport, open }, scheme, path) {
+async function breakIt(page, fault, over) {
+  await page.evaluate((key) => document.querySelector(`[data-key=${key}]`).click(), fault);
+  if (over) await until(page, isIn, ROOM, over);
+}
+
+async function takePicture(address, { browser: kind, screen, fault, over, open }, scheme, path) {
   const { launch, prepare } = BROWSERS[kind];
   const browser = await puppeteer.launch({ headless: true, ...launch(scheme) });
   try {
@@ -133,24 +133,28 @@ async function takePicture(address, { browser: kind, screen, transport, open }, 
     const viewport = SCREENS[screen];
     const you = await arrive(browser, address, {
       name: YOU,
-      transport,
+      transport: "auto",
       viewport,
       prepare: (page) => prepare(page, scheme),
     });
-    for (const { who, text, over } of TALK) {
+    for (const { who, text, breaks } of TALK) {
       const page = others.get(who) ?? you;
-      if (over) await choose(page, over);
-      else await say(page, text);
-      if (text) await hears(you, text);
+      if (breaks && fault) await breakIt(page, fault, over);
+      if (!text) continue;
+      await say(page, text);
     }
+    await you.bringToFront();
+    await setTimeout(WATCH);
+    await others.get(TYPIST).bringToFront();
     await others.get(TYPIST).evaluate(() => {
       document.getElementById("text").value = "On my way";
       document.getElementById("text").dispatchEvent(new Event("input"));
     });
     await you.bringToFront();
     await until(you, () => document.getElementById("typing").textContent !== "");
-    if (open) await you.click(`.top [popovertarget=${open}]`);
-    await until(you, () => document.getAnimations().length === 0);
+    if (open === "frames") await you.click("#frames-tab");
+    else if (open) await you.click(`.top [popovertarget=${open}]`);
+    await setTimeout(600);
     await you.screenshot({ path });
   } finally {
     await browser.close();

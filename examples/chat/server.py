@@ -1,279 +1,79 @@
-"""A chat in rooms: who says what to whom, over whatever transport each browser gets through."""
+"""The demo's application: its pages, the chat's sessions, the tabs' control, the cursors."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import re
-import secrets
-import time
-from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from hybridws import Server, Session, assets
+from hybridws import Session, assets
 from hybridws.aiohttp import mount
 
+from .cursors import Field
+from .rooms import Chat, visit
+from .tabs import Tabs
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aiohttp.typedefs import Handler
 
-ROOMS: Final = ("lobby", "garden", "workshop")
-"""Rooms that are always there, so that nobody arrives at an empty list."""
+TABS: Final = web.AppKey("tabs", Tabs)
+"""The demo's tabs, for whoever wants to look at their numbers."""
 
-MAX_ROOMS: Final = 100
-"""Rooms at once. With HISTORY and MAX_TEXT this bounds what the chat keeps: 40 MB at the very worst."""
-
-MAX_GUESTS: Final = 200
-"""Sessions in one room: a newcomer is sent the list of them all, and each of them is told of the newcomer."""
-
-HISTORY: Final = 50
-"""Messages of a room that a newcomer is shown: a few screens of them."""
-
-MAX_NAME: Final = 32
-"""Characters in the name of a person or a room: more does not fit on a line of a phone."""
-
-MAX_TEXT: Final = 2_000
-"""Characters in one message: about a page."""
-
-MAX_TAG: Final = 16
-"""Characters in the tag by which a page knows its own message again."""
-
-NEWS_DELAY: Final = 0.5
-"""Seconds that changes to the list of rooms are gathered, so that a crowd that comes in at once makes one message."""
-
-UNSEEN: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What could garble the page of others: control characters, overrides of the writing direction, lone surrogates."""
-
-FILES: Final = {
-    "/": "examples/chat/index.html",
-    "/chat.css": "examples/chat/chat.css",
-    "/chat.js": "examples/chat/chat.js",
-    "/sockjs.min.js": "static/vendor/sockjs-client/sockjs.min.js",
-}
+PAGE: Final = "examples/chat/page"
+KINDS: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 
 HEADERS: Final = {
-    # All from here and nothing inline. htmlfile and jsonp-polling need frames, script tags and forms of this origin.
+    # All from here and nothing inline; a tab's sessions go to a port of its own on this machine.
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
-        "frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src data: blob:; "
+        "connect-src 'self' http://127.0.0.1:* ws://127.0.0.1:*; "
+        "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
     ),
-    "Referrer-Policy": "same-origin",  # jsonp-polling and htmlfile are known by their Referer: a GET has no Origin
+    "Referrer-Policy": "strict-origin",  # with less, a page's farewell to its own network has no Origin, and is refused
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",  # asked for again each time, and answered with 304 while nothing has changed
 }
 
 
-class Sorry(Exception):
-    """What a guest asked for cannot be done; the text is for the guest to read."""
-
-
-class Guest:
-    """One tab of a browser: its session, who it says it is, and the room it is in."""
-
-    def __init__(self, session: Session) -> None:
-        """Welcome a session that has not said anything yet."""
-        self.session = session
-        self.id = secrets.token_hex(6)
-        self.name = "somebody"
-        self.room: ChatRoom | None = None
-
-    def card(self) -> dict[str, object]:
-        """Return what others may know of the guest."""
-        return {"who": self.id, "name": self.name, "transport": self.session.transport}
-
-
-class ChatRoom:
-    """The guests of one room, and what they said last."""
-
-    def __init__(self, name: str, server: Server) -> None:
-        """Open an empty room."""
-        self.name = name
-        self.guests: dict[Guest, None] = {}  # a dict keeps the order, so that of two sessions the newer one counts
-        self.said: deque[dict[str, object]] = deque(maxlen=HISTORY)
-        self._live = server.room(name)
-
-    def enter(self, guest: Guest) -> None:
-        """Let a guest in, and tell the others."""
-        guest.room = self
-        self.guests[guest] = None
-        self.tell({"is": "here", **guest.card()})
-        self._live.join(guest.session)
-
-    def leave(self, guest: Guest) -> None:
-        """Let a guest out, and tell the others, unless the same guest is still here with another session."""
-        guest.room = None
-        self.guests.pop(guest, None)
-        self._live.leave(guest.session)
-        if guest.id not in self.people():
-            self.tell({"is": "gone", "who": guest.id})
-
-    def people(self) -> dict[str, Guest]:
-        """Return who is here, by id. Two sessions with one id are one person, whose tab has just changed transports."""
-        return {guest.id: guest for guest in self.guests}
-
-    def tell(self, news: dict[str, object], *, but: tuple[Session, ...] = ()) -> None:
-        """Tell everybody here, `but` these."""
-        self._live.publish(news, except_=but)
-
-    def say(self, guest: Guest, text: str, tag: str) -> None:
-        """Pass on a message, to the guest as well: that is how a page knows that its message was said."""
-        message: dict[str, object] = {
-            "is": "message",
-            "room": self.name,
-            "who": guest.id,
-            "name": guest.name,
-            "text": text,
-            "at": int(time.time() * 1000),
-            "tag": UNSEEN.sub("", tag)[:MAX_TAG],
-        }
-        self.said.append(message)
-        self.tell(message)
-
-
-class Chat:
-    """All the rooms."""
-
-    def __init__(self, server: Server) -> None:
-        """Open the rooms that are always there."""
-        self._server = server
-        self._rooms = {name: ChatRoom(name, server) for name in ROOMS}
-        self._news: asyncio.TimerHandle | None = None
-
-    def rooms(self) -> list[dict[str, object]]:
-        """Return the names of the rooms, and how many people are in each."""
-        return [{"name": room.name, "people": len(room.people())} for room in self._rooms.values()]
-
-    def room(self, name: str) -> ChatRoom:
-        """Return the room of this name, which is made if there is none. Raises Sorry if it is full, or all are."""
-        room = self._rooms.get(name) or self._make(name)
-        if len(room.guests) >= MAX_GUESTS:
-            raise Sorry(f"{name} is full: it holds {MAX_GUESTS}.")
-        return room
-
-    def enter(self, guest: Guest, room: ChatRoom) -> None:
-        """Bring a guest into a room."""
-        room.enter(guest)
-        self._spread()
-
-    def leave(self, guest: Guest) -> None:
-        """Take a guest out of the room it is in, if any."""
-        if guest.room:
-            guest.room.leave(guest)
-            self._spread()
-
-    def _make(self, name: str) -> ChatRoom:
-        if len(self._rooms) >= MAX_ROOMS:
-            empty = (room.name for room in self._rooms.values() if not room.guests and room.name not in ROOMS)
-            oldest = next(empty, None)
-            if oldest is None:
-                raise Sorry(f"There are {MAX_ROOMS} rooms already, and somebody is in each.")
-            del self._rooms[oldest]
-        self._rooms[name] = ChatRoom(name, self._server)
-        return self._rooms[name]
-
-    def _spread(self) -> None:
-        """Tell everybody what rooms there are, soon."""
-        if self._news is None:
-            self._news = asyncio.get_running_loop().call_later(NEWS_DELAY, self._tell_all)
-
-    def _tell_all(self) -> None:
-        self._news = None
-        self._server.broadcast({"is": "rooms", "rooms": self.rooms()})
-
-
-async def visit(session: Session, chat: Chat) -> None:
-    """Serve one tab from its first message to its last."""
-    guest = Guest(session)
-    try:
-        async for message in session:
-            try:
-                await obey(guest, message, chat)
-            except Sorry as refusal:
-                await session.send({"is": "error", "text": str(refusal)})
-    finally:
-        chat.leave(guest)
-
-
-async def obey(guest: Guest, message: Any, chat: Chat) -> None:  # noqa: ANN401 - any JSON value may come
-    """Do what one message asks for. Raises Sorry."""
-    match message, guest.room:
-        case {"do": "join", "room": str(name), "name": str(called)}, _:
-            name, called = clean(name, MAX_NAME, "room's name").lower(), clean(called, MAX_NAME, "name")
-            await join(guest, name, called, message.get("key"), chat)
-        case {"do": "say" | "typing" | "name"}, None:
-            raise Sorry("Join a room first.")
-        case {"do": "say", "text": str(text)}, ChatRoom() as room:
-            room.say(guest, clean(text, MAX_TEXT, "message"), str(message.get("tag", "")))
-        case {"do": "typing", "on": bool(on)}, ChatRoom() as room:
-            room.tell({"is": "typing", "who": guest.id, "on": on}, but=(guest.session,))
-        case {"do": "name", "name": str(called)}, ChatRoom() as room:
-            guest.name = clean(called, MAX_NAME, "name")
-            room.tell({"is": "here", **guest.card()})
-        case {"do": "join" | "say" | "typing" | "name" as what}, _:
-            raise Sorry(f'"{what}" came without all that it needs; examples/README.md lists it.')
-        case _:
-            raise Sorry('Nobody here knows what to do with that; send an object such as {"do": "say", "text": "hi"}.')
-
-
-async def join(guest: Guest, name: str, called: str, key: object, chat: Chat) -> None:
-    """Bring a guest into a room and tell it what it finds there."""
-    room = chat.room(name)
-    chat.leave(guest)
-    guest.name = called
-    if isinstance(key, str):
-        guest.id = public_id(key)
-    chat.enter(guest, room)
-    past = list(room.said)
-    await guest.session.send(
-        {
-            "is": "joined",
-            "room": room.name,
-            "you": guest.id,
-            "transport": guest.session.transport,
-            "people": [person.card() for person in room.people().values()],
-            "rooms": chat.rooms(),
-            "past": len(past),
-        }
-    )
-    for message in past:  # one by one: all in one message could be larger than a message may be
-        await guest.session.send(message)
-
-
-def clean(text: str, limit: int, what: str) -> str:
-    """Return the text without what cannot be seen. Raises Sorry if that is empty or longer than `limit`."""
-    cleaned = UNSEEN.sub("", text).strip()
-    if what != "message":
-        cleaned = " ".join(cleaned.split())
-    if not cleaned:
-        raise Sorry(f"A {what} needs at least one character.")
-    if len(cleaned) > limit:
-        raise Sorry(f"A {what} has at most {limit} characters; this one has {len(cleaned)}.")
-    return cleaned
-
-
-def public_id(key: str) -> str:
-    """Make the id that others see from a tab's secret key: a tab that comes back is known, and none can be faked."""
-    return hashlib.blake2s(key.encode(errors="surrogatepass"), digest_size=6).hexdigest()
-
-
-def serve(file: str) -> Handler:
-    """Make the handler that serves one of the page's files from the package."""
-    path = assets.find(file)
+def give(path: Path) -> Handler:
+    """Make the handler that serves one of the pages' files."""
+    headers = {**HEADERS, "Content-Type": f"{KINDS[path.suffix]}; charset=utf-8"}
 
     async def answer(_: web.Request) -> web.StreamResponse:
-        return web.FileResponse(path, headers=HEADERS)
+        return web.FileResponse(path, headers=headers)
 
     return answer
 
 
 def application() -> web.Application:
-    """Make the application: the page at /, the sessions at /chat."""
+    """Make the application: the chat at /, its sessions at /chat and /control; the cursors at /cursors."""
+    tabs = Tabs("/chat")
+    field = Field()
 
     async def come_in(session: Session) -> None:
-        await visit(session, chat)
+        tab = tabs.get(session.request.query.get("tab"))
+        probe = tab.meet(session) if tab else None
+        probing = asyncio.create_task(probe.run()) if probe else None
+        try:
+            await visit(session, chat, probe)
+        finally:
+            if probing:
+                probing.cancel()
 
     app = web.Application()
-    chat = Chat(mount(app, "/chat", come_in, legacy=True, payload="json"))
-    app.add_routes([web.get(path, serve(file)) for path, file in FILES.items()])
+    app[TABS] = tabs
+    chat = Chat(mount(app, "/chat", come_in, payload="json"))
+    mount(app, "/control", tabs.control)
+    field.server = mount(app, "/cursors/live", field.visit)
+    app.router.add_post("/tabs", tabs.open)
+    app.on_cleanup.append(tabs.close)
+    folder = assets.find(PAGE)
+    app.router.add_get("/", give(folder / "index.html"))
+    app.router.add_get("/cursors", give(folder / "cursors.html"))
+    for path in sorted(folder.iterdir()):
+        if path.suffix in {".css", ".js"}:
+            app.router.add_get(f"/page/{path.name}", give(path))
     return app

@@ -1,4 +1,4 @@
-"""`hybridws demo`: the chat of examples/chat on this machine, for a look with a browser."""
+"""`hybridws demo`: the chat of examples/chat, whose network you may break, for a look with a browser."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from hybridws import assets
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from types import ModuleType
 
-SERVER = "examples/chat/server.py"
+DEMO = "examples/chat"
 # Seconds. Longer than the minute after which most proxies drop an idle connection, so that it is they who hang up:
 # a server that hangs up first can lose the request that is already on its way.
 KEEPALIVE = 75.0
@@ -32,7 +33,7 @@ MAX_PORT = 65535
 
 def add(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     """Say which arguments the command takes."""
-    parser = add_parser("demo", help="start the chat and say where to look", description=__doc__)
+    parser = add_parser("demo", help="start a chat whose network you may break", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=to_port, default=8080, help="0 for any free one (default: %(default)s)")
     parser.add_argument("--open", action="store_true", help="open it in the browser")
@@ -47,9 +48,9 @@ def to_port(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve the chat until Ctrl-C; return the exit code."""
+    """Serve the demo until Ctrl-C; return the exit code."""
     try:
-        application = load(assets.find(SERVER))
+        application = load(assets.find(DEMO)).application
     except FileNotFoundError as error:
         print(f"hybridws demo: {error}", file=sys.stderr)
         return 1
@@ -59,16 +60,18 @@ def run(args: argparse.Namespace) -> int:
         return 0
 
 
-def load(file: Path) -> Callable[[], web.Application]:
-    """Import the example from its file and return its `application`."""
-    spec = importlib.util.spec_from_file_location("hybridws_demo", file)
+def load(folder: Path) -> ModuleType:
+    """Import the example from its folder: a package, under a name of our own."""
+    place = [str(folder)]
+    spec = importlib.util.spec_from_file_location(
+        "hybridws_demo", folder / "__init__.py", submodule_search_locations=place
+    )
     if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is no Python file", path=str(file))
+        raise ImportError(f"{folder} is no Python package", path=str(folder))
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their own module up there
+    sys.modules[spec.name] = module  # its modules look each other up there
     spec.loader.exec_module(module)
-    application: Callable[[], web.Application] = module.application
-    return application
+    return module
 
 
 async def serve(application: Callable[[], web.Application], host: str, port: int, *, browser: bool) -> int:
@@ -87,7 +90,7 @@ async def serve(application: Callable[[], web.Application], host: str, port: int
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, stop.set)
         url = address(host, runner.addresses[0][1])
-        print(f"The chat is at {url} (Ctrl-C ends it)", flush=True)
+        print(f"The demo is at {url} (Ctrl-C ends it)", flush=True)
         if browser:
             await asyncio.to_thread(webbrowser.open, url)
         await stop.wait()

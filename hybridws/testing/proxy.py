@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from hybridws.testing.ends import End
@@ -13,6 +13,10 @@ from hybridws.testing.relay import Connection, Network
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+
+ACCEPTING: Final = 3
+"""Turns of the loop from a connection that asyncio accepts to one that it has made: only then it can be closed."""
 
 
 class Counters(NamedTuple):
@@ -51,13 +55,14 @@ class HostileProxy:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        rewrite_host: bool = False,
+        rewrite_host: bool | str = False,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """Stand before `origin`, an http or https address whose path is only put behind `url`.
 
-        Listen on `host` and `port` (0: any that is free). `rewrite_host` sends the origin its own name as `Host`; else
-        it sees the proxy's. `tls` is for an https origin. Raises ValueError for an address or a mode that is none.
+        Listen on `host` and `port` (0: any that is free). `rewrite_host` sends the origin its own name as `Host`, or
+        another that is given as text; else it sees the proxy's. `tls` is for an https origin. Raises ValueError for an
+        address or a mode that is none.
         """
         parts = urlsplit(origin)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -68,7 +73,7 @@ class HostileProxy:
             parts.hostname,
             parts.port or (443 if https else 80),
             (tls or ssl.create_default_context()) if https else None,
-            parts.netloc if rewrite_host else None,
+            parts.netloc if rewrite_host is True else rewrite_host or None,
         )
         self._network.turn(_mode(mode))
         self._host = host
@@ -107,6 +112,8 @@ class HostileProxy:
         server.close()
         if self._flip:
             self._flip.cancel()
+        for _ in range(ACCEPTING):
+            await asyncio.sleep(0)
         network = self._network
         self.cut()
         for task in list(network.tasks):

@@ -7,13 +7,12 @@
 //   until tab script         wait until the expression is true
 //   fill  tab selector text  put a text into a field, instead of what is there, and press Enter
 //   click tab selector
+//   press tab keys           press these keys, one after the other, in the tab that is brought to the front
+//   audit tab                have axe-core look at the page; the value is what it finds wrong, in a line each
 //   shut  tab                close the tab
-//   go    tab url            load another page in the tab; the one before may go to the back-forward cache
-//   back  tab                go back to the page before
-//   front tab                show the tab, and so hide the others
-//   net   tab on             take the tab's network away, or give it back
 // The first line that it prints tells the browser's version. It ends, and the browser with it, when its input ends.
 
+import axe from "axe-core";
 import puppeteer from "puppeteer-core";
 import { createInterface } from "node:readline";
 import { setTimeout } from "node:timers/promises";
@@ -30,6 +29,7 @@ const CHROMIUM_FLAGS = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
+  "--force-prefers-reduced-motion", // without a GPU, what moves takes more than all else together
 ];
 
 // Two tabs here are two people: without these, timers of the one behind would go off once a second, and no sooner.
@@ -38,6 +38,7 @@ const FIREFOX_SETTINGS = {
   "dom.min_background_timeout_value": 4,
   "dom.min_background_timeout_value_without_budget_throttling": 4,
   "dom.timeout.enable_budget_timer_throttling": false,
+  "ui.prefersReducedMotion": 1, // as above
 };
 
 const [name, executablePath] = process.argv.slice(2);
@@ -91,22 +92,23 @@ const commands = {
     // The element's own click: one on a place of the screen would need the tab in front and the element in sight.
     await tabs.get(tab).$eval(selector, (element) => element.click());
   },
+  async press({ tab, keys }) {
+    const page = tabs.get(tab);
+    await page.bringToFront();
+    for (const key of keys) await page.keyboard.press(key);
+  },
+  async audit({ tab }) {
+    const page = tabs.get(tab);
+    await page.evaluate(axe.source); // not as a script of the page, whose policy lets in none but its own
+    const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+    return violations.flatMap(({ id, impact, help, nodes }) =>
+      nodes.map(({ target, failureSummary }) => `${impact}: ${id}: ${help}: ${target}: ${failureSummary}`),
+    );
+  },
   async shut({ tab }) {
     const page = tabs.get(tab);
     tabs.delete(tab);
     await page?.close();
-  },
-  async go({ tab, url }) {
-    await tabs.get(tab).goto(url, { waitUntil: "load" });
-  },
-  async back({ tab }) {
-    await tabs.get(tab).evaluate(() => history.back()); // puppeteer waits for a load that a cached page does not have
-  },
-  async front({ tab }) {
-    await tabs.get(tab).bringToFront();
-  },
-  async net({ tab, on }) {
-    await tabs.get(tab).setOfflineMode(!on);
   },
 };
 

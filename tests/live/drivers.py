@@ -183,21 +183,14 @@ class Tab:
         """Click an element."""
         await self._browser.ask("click", tab=self._name, selector=selector)
 
-    async def go(self, url: str) -> None:
-        """Load another page; the one before may go to the back-forward cache."""
-        await self._browser.ask("go", tab=self._name, url=url)
+    async def press(self, *keys: str) -> None:
+        """Press keys, by puppeteer's names, one after the other."""
+        await self._browser.ask("press", tab=self._name, keys=keys)
 
-    async def back(self) -> None:
-        """Go back to the page before."""
-        await self._browser.ask("back", tab=self._name)
-
-    async def front(self) -> None:
-        """Show the tab, and so hide the others."""
-        await self._browser.ask("front", tab=self._name)
-
-    async def network(self, *, on: bool) -> None:
-        """Take the tab's network away, or give it back."""
-        await self._browser.ask("net", tab=self._name, on=on)
+    async def audit(self) -> list[str]:
+        """Have axe-core look at the page; return what it finds wrong, each with its impact at the head of a line."""
+        found: list[str] = await self._browser.ask("audit", tab=self._name)
+        return found
 
     async def shut(self) -> None:
         """Close the tab."""

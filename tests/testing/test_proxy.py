@@ -233,10 +233,11 @@ async def test_a_client_that_expects_to_continue_may(place: Place) -> None:
         writer.close()
 
 
-async def test_the_host_can_be_rewritten(place: Place, http: aiohttp.ClientSession) -> None:
-    """With `rewrite_host` the origin sees its own name, as behind nginx's defaults."""
-    async with HostileProxy(place.url, rewrite_host=True) as proxy, http.get(f"{proxy.url}/hello"):
-        assert place.origin.requests[0].headers.getall("Host") == [urlsplit(place.url).netloc]
+@pytest.mark.parametrize("name", [None, "example.org:8080"])
+async def test_the_host_can_be_rewritten(place: Place, http: aiohttp.ClientSession, name: str | None) -> None:
+    """With `rewrite_host` the origin sees its own name, as behind nginx's defaults, or another that is given."""
+    async with HostileProxy(place.url, rewrite_host=name or True) as proxy, http.get(f"{proxy.url}/hello"):
+        assert place.origin.requests[0].headers.getall("Host") == [name or urlsplit(place.url).netloc]
 
 
 # ── WebSockets that do not work ───────────────────────────────────────────────────────────────────────────────────
