@@ -47,9 +47,9 @@ class Field:
                         await session.send({"is": "error", "text": 'send {"x": 0 to 1000, "y": 0 to 1000, "at": ms}'})
         finally:
             del self._here[name]
-            if not self._here and self._telling is not None:
-                self._telling.cancel()
-                self._telling = None
+            if not self._here:
+                telling, self._telling = self._telling, None
+                telling.cancel()
 
     async def _tell(self) -> None:
         begun = time.monotonic()
