@@ -1,7 +1,7 @@
 # The project's commands. Each needs Python 3.11 or newer and sets up what else it needs; a second run is quick.
 # More for the program: make demo ARGS="--port 8081", make test ARGS="tests/core -x"
 
-.PHONY: help demo test test-ways test-all check js fmt simulate mutants bench profile bench-networks
+.PHONY: help demo test test-ways test-compiled test-all check js fmt simulate mutants bench profile bench-networks
 
 help:      ## Say what can be made
 	@sed -n 's/^\([a-z-]*\): *##/make \1\t/p' Makefile
@@ -15,6 +15,9 @@ test:      ## Run the tests; of large tables a sample, by a seed that the log na
 
 test-ways: ## Run the tests of the server with the fallback forced, and under our own runner
 	@tools/setup test && tools/test-ways $(ARGS)
+
+test-compiled: ## Compile the core, and run the tests of sessions on it
+	@tools/setup test && tools/compiled -q -k "not test_never" tests/core tests/endpoints tests/conformance tests/test_session.py $(ARGS)
 
 test-all:  ## Run the tests, with all of every large table
 	@tools/setup test && HYBRIDWS_TEST_ALL=1 tools/test $(ARGS)

@@ -16,7 +16,7 @@ class Peer(NamedTuple):
 
     name: str
     title: str
-    runtime: Literal["own", "venv", "tornado", "node"]
+    runtime: Literal["own", "compiled", "venv", "tornado", "node"]
     file: str
     wires: dict[str, tuple[str, str]]
 
@@ -29,6 +29,8 @@ _PLAIN: Final = {"ws": ("raw", "/")}
 PEERS: Final = (
     Peer("run", "**hybridws**, own runner", "own", "ours_run.py", _NATIVE),
     Peer("run-sockjs", "**hybridws**, own runner, SockJS dialect", "own", "ours_run.py", _SOCKJS),
+    Peer("compiled", "**hybridws**, own runner, compiled", "compiled", "ours_run.py", _NATIVE),
+    Peer("compiled-sockjs", "**hybridws**, own runner, compiled, SockJS dialect", "compiled", "ours_run.py", _SOCKJS),
     Peer("ours", "**hybridws**, mounted", "own", "ours.py", _NATIVE),
     Peer("ours-sockjs", "**hybridws**, mounted, SockJS dialect", "own", "ours.py", _SOCKJS),
     Peer("uwebsockets", "uWebSockets (socketify)", "venv", "uwebsockets.py", _PLAIN),
@@ -83,26 +85,26 @@ class Target(NamedTuple):
     factor: float
 
 
-_BOTH: Final = ("run", "run-sockjs")
+_OURS: Final = ("run", "run-sockjs", "compiled", "compiled-sockjs")
 
 TARGETS: Final = (
-    Target("ws-echo-1", _BOTH, "ws", 1.2),
-    Target("ws-echo-1", _BOTH, "sockjs-node", 2.5),
-    Target("ws-echo-1", _BOTH, "socketio", 2.5),
-    Target("ws-echo-1", _BOTH, "python-socketio", 10),
-    Target("ws-echo-16", _BOTH, "ws", 1.2),
-    Target("ws-echo-16", _BOTH, "sockjs-node", 3),
-    Target("fanout-1000", _BOTH, "ws", 1.1),
-    Target("fanout-1000", _BOTH, "socketio", 1.7),
-    Target("fanout-5000", _BOTH, "ws", 3),
-    Target("fanout-5000", _BOTH, "sockjs-node", 4),
-    Target("fanout-5000", _BOTH, "socketio", 4),
-    Target("fanout-5000", _BOTH, "python-socketio", 25),
-    Target("poll-echo", _BOTH, "sockjs-node", 2.5),
-    Target("poll-echo", _BOTH, "socketio", 2),
-    Target("poll-echo", _BOTH, "python-socketio", 6),
+    Target("ws-echo-1", _OURS, "ws", 1.2),
+    Target("ws-echo-1", _OURS, "sockjs-node", 2.5),
+    Target("ws-echo-1", _OURS, "socketio", 2.5),
+    Target("ws-echo-1", _OURS, "python-socketio", 10),
+    Target("ws-echo-16", _OURS, "ws", 1.2),
+    Target("ws-echo-16", _OURS, "sockjs-node", 3),
+    Target("fanout-1000", _OURS, "ws", 1.1),
+    Target("fanout-1000", _OURS, "socketio", 1.7),
+    Target("fanout-5000", _OURS, "ws", 3),
+    Target("fanout-5000", _OURS, "sockjs-node", 4),
+    Target("fanout-5000", _OURS, "socketio", 4),
+    Target("fanout-5000", _OURS, "python-socketio", 25),
+    Target("poll-echo", _OURS, "sockjs-node", 2.5),
+    Target("poll-echo", _OURS, "socketio", 2),
+    Target("poll-echo", _OURS, "python-socketio", 6),
     Target("poll-echo", ("ours-sockjs",), "aiolibs-sockjs", 1.3),
     Target("poll-echo", ("ours",), "sockjs-node", 1),
-    Target("stream-echo", _BOTH, "sockjs-node", 2),
-    Target("opens", _BOTH, "ws", 2),
+    Target("stream-echo", _OURS, "sockjs-node", 2),
+    Target("opens", _OURS, "ws", 2),
 )

@@ -12,15 +12,17 @@ if TYPE_CHECKING:
     from benchmarks.catalogue import Peer
 
 HERE: Final = Path(__file__).parent
+COMPILED: Final = HERE.parent / ".compiled"
 VENVS: Final = {"venv": ("requirements.txt", ".venv"), "tornado": ("requirements-tornado.txt", ".venv-tornado")}
 
 
 def command(peer: Peer) -> tuple[list[str | Path], str]:
     """Return how a peer is started, or else why it cannot be."""
     file = HERE / "peers" / peer.file
-    if peer.runtime == "own":
-        module = f"benchmarks.peers.{file.stem}"
-        words: list[str | Path] = [sys.executable, "-m", module]
+    if peer.runtime in ("own", "compiled"):
+        words: list[str | Path] = [sys.executable, "-m", f"benchmarks.peers.{file.stem}"]
+        if peer.runtime == "compiled":
+            return ["env", "--chdir", COMPILED, *words], _compiled()
         return words, "" if peer.file != "ours_run.py" else _has_run()
     if peer.runtime == "node":
         return ["node", file], _node()
@@ -32,6 +34,10 @@ def _has_run() -> str:
     import hybridws  # noqa: PLC0415 - what is measured is the package as it is now
 
     return "" if hasattr(hybridws, "run") else "this version of hybridws has no run()"
+
+
+def _compiled() -> str:
+    return "" if _run(HERE.parent / "tools" / "compiled") else "the core cannot be compiled here"
 
 
 def _node() -> str:
@@ -64,5 +70,5 @@ def _venv(requirements: str, folder: Path) -> str:
     return ""
 
 
-def _run(*words: str) -> bool:
+def _run(*words: str | Path) -> bool:
     return subprocess.run(words, cwd=HERE, stdout=sys.stderr, check=False).returncode == 0

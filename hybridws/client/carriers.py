@@ -95,7 +95,7 @@ class HttpCarrier:
             self.up = self.link.lane()
             raise
         if kind == "send" or hold == 0:
-            self.pilot.info.measured(loop.time() - begun)
+            self.pilot.watch.measured(loop.time() - begun)
         self.take(batch, Lane())
 
     def take(self, batch: Batch, lane: Lane) -> None:
@@ -239,7 +239,8 @@ async def _read(carrier: HttpCarrier) -> None:
     reader = EventReader(limit) if link.codec is JSON else PackReader(limit)
     lane = Lane()
     loop = asyncio.get_running_loop()
-    begun, heard_at = True, loop.time()
+    begun, asked_at = True, loop.time()
+    heard_at = asked_at
     try:
         async for chunk in pilot.courier.stream(
             f"{pilot.sid}/stream", body, pilot.first_bytes(), lambda: _patience(carrier, lane)
@@ -251,6 +252,7 @@ async def _read(carrier: HttpCarrier) -> None:
                     carrier.unsure = None
                     if begun:
                         begun = False
+                        pilot.watch.measured(heard_at - asked_at)
                         pilot.carried("stream")
     except (Malformed, TooLarge) as fault:
         raise NetworkFault(f"these are no words of the server's: {fault.reason}") from None
@@ -291,7 +293,7 @@ async def websocket(pilot: Pilot, proof: float) -> tuple[int, str]:
                 data = await first.answer
                 codec, answer = (JSON, data.encode()) if isinstance(data, str) else (link.codec, data)
                 batch = believe(200, answer, codec, link.options)
-                pilot.info.measured(loop.time() - begun)
+                pilot.watch.measured(loop.time() - begun)
             except BaseException:
                 socket.abort()
                 raise

@@ -51,5 +51,9 @@ class Info:
     """Sessions that were lost."""
 
     def measured(self, seconds: float) -> None:
-        """Take a new measurement of the round trip into account (RFC 6298 §2: an eighth of the new)."""
-        self.round_trip = seconds if not self.round_trip else self.round_trip + (seconds - self.round_trip) / 8
+        """Take a new measurement of the round trip into account (RFC 6298 §2: an eighth of the new).
+
+        A slower one counts for half: who waits too little for a network that has turned slow never hears of it.
+        """
+        share = 2 if seconds > self.round_trip else 8
+        self.round_trip = seconds if not self.round_trip else self.round_trip + (seconds - self.round_trip) / share

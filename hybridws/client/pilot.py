@@ -117,7 +117,7 @@ class Pilot:
         """
         if self.ladder.order[-1] == "stream":
             return MOST_FIRST_BYTES
-        return min(MOST_FIRST_BYTES, max(LEAST_FIRST_BYTES, 4 * self.info.round_trip))
+        return min(MOST_FIRST_BYTES, self.watch.patient(max(LEAST_FIRST_BYTES, 4 * self.info.round_trip)))
 
     def alive(self) -> None:
         """Note that something of the server's has come."""
@@ -275,6 +275,7 @@ class Pilot:
 
     def _failed(self, name: str, attempt: Attempt, why: str) -> None:
         now = self._now()
+        self.watch.doubt()
         if attempt.took is None:
             attempt.took = time.time() - attempt.at
             self.ladder.rungs[name].failed(now, random())  # noqa: S311 - jitter

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 LEAST_PATIENCE: Final = 0.8
 """Seconds for which an answer is waited for at least, however fast the network was until now (protocol §6): a server
 acks within 0.25 s, and twice this, with the time to connect anew, is less than the two seconds that people notice."""
+MOST_DOUBTS: Final = 5
+"""Answers in a row that did not come in time, for each of which the next one is waited for twice as long."""
 LOOK_EVERY: Final = 0.2
 """Seconds between two looks at a WebSocket."""
 GRACE: Final = 10.0
@@ -37,11 +39,25 @@ class Watch:
         self._active_at = 0.0  # when something was said last, either way
         self._longest = 0.0  # the longest pause since something came
         self._stuck: tuple[int, float] | None = None  # confirmed while senders wait, and since when no more than that
+        self._doubts = 0  # answers in a row that did not come in time: the network may have turned slow
 
     @property
     def patience(self) -> float:
         """Seconds that an ack may take before it is asked for, and the answer to that."""
-        return max(LEAST_PATIENCE, 4 * self._info.round_trip)
+        return self.patient(max(LEAST_PATIENCE, 4 * self._info.round_trip))
+
+    def patient(self, seconds: float) -> float:
+        """Return how long to wait for what usually takes less than so many seconds (RFC 6298 §5.5: back off)."""
+        return seconds * (1 << self._doubts)
+
+    def doubt(self) -> None:
+        """Note that an answer did not come in time: it may be lost, or the network may have turned slow."""
+        self._doubts = min(MOST_DOUBTS, self._doubts + 1)
+
+    def measured(self, seconds: float) -> None:
+        """Note how long an answer took."""
+        self._doubts = 0
+        self._info.measured(seconds)
 
     @property
     def pause(self) -> float:

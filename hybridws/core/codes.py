@@ -40,7 +40,7 @@ MAX_REASON: Final = 123  # bytes of UTF-8 that fit in a WebSocket close frame (R
 _PLAIN: Final = (NORMAL, GOING_AWAY, HANDLER_FAILED, RESTARTING)
 
 
-def check_close(code: int, reason: str) -> None:
+def check_close(code: object, reason: str) -> None:
     """Raise ValueError unless an application may close a session with this code and reason.
 
     Allowed are 1000, 1001, 1011, 1012 and 3000-4999; the reason takes at most 123 bytes of UTF-8 and no lone

@@ -26,9 +26,7 @@ PAYLOAD_EXPECTED: Final = "Payload expected."
 BROKEN_JSON: Final = "Broken JSON encoding."
 HEARTBEAT: Final = b"h"
 
-_ESCAPED: Final = re.compile(
-    "[\x00-\x1f\u200c-\u200f\u2028-\u202f\u2060-\u206f\ud800-\udfff\ufff0-\uffff]",
-)
+_ESCAPED: Final = re.compile(r"[\x00-\x1f\u200c-\u200f\u2028-\u202f\u2060-\u206f\ud800-\udfff\ufff0-\uffff]")
 """What browsers have changed or dropped in transit (sockjs-protocol, JSONEncoding): sent as \\uXXXX."""
 
 

@@ -283,11 +283,11 @@ def _digest(credential: object) -> bytes:
 
 
 def _wish(attach: Attach, name: str, lowest: float, otherwise: float) -> float:
-    """Return a number of seconds that a client wishes for, or else what we do anyway."""
+    """Return the seconds that a client wishes for, as near as we grant them, or else what we do anyway."""
     wish = attach.wishes.get(name)
-    if isinstance(wish, bool) or not isinstance(wish, int | float) or wish < lowest:
+    if isinstance(wish, bool) or not isinstance(wish, int | float) or wish < 0:
         return otherwise
-    return min(float(wish), otherwise)
+    return min(max(lowest, float(wish)), otherwise)
 
 
 def _move_in(visit: Visit, session: Session, attach: Attach, batch: Batch) -> None:

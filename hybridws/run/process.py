@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 from aiohttp.http import HttpRequestParser
 
+from hybridws.core import link
 from hybridws.run.serving import serve
 from hybridws.run.settings import CannotServe, Settings
 
@@ -128,9 +129,10 @@ def _tell(settings: Settings, loop: asyncio.AbstractEventLoop, descriptors: int 
     """Log what this process works with, and warn of what will hurt."""
     kind = type(loop).__module__.partition(".")[0]
     log.info(
-        "hybridws %s, aiohttp %s, Python %s, loop %s; backlog %d, keepalive %g s, shutdown %g s, TLS %s, "
+        "hybridws %s%s, aiohttp %s, Python %s, loop %s; backlog %d, keepalive %g s, shutdown %g s, TLS %s, "
         "SO_REUSEPORT %s, access log %s, descriptors %s",
         version("hybridws"),
+        "" if str(link.__file__).endswith(".py") else " (compiled)",
         aiohttp.__version__,
         platform.python_version(),
         f"uvloop {version('uvloop')}" if kind == "uvloop" else kind,

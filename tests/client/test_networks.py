@@ -415,3 +415,17 @@ async def test_a_client_that_has_stopped_reading(place: Mounting, transport: str
         assert sent < 20_000
         assert session.session.link.inbox_size <= 1.5 * options.buffer + options.max_batch
         theirs.lose(1006, "the test is over")
+
+
+@pytest.mark.parametrize("cut", [True, False], ids=["cut", "carried on"])
+async def test_a_network_that_turns_slow(place: Mounting, *, cut: bool) -> None:
+    """A session that began on a quick network lives on when the round trip becomes 2.5 s: nobody gives up too early."""
+    here = await place(echo)
+    async with HostileProxy(here.url) as proxy, hybridws.connect(proxy.url) as session:
+        await session.send("quick")
+        assert await take(session, 1) == ["quick"]
+        await proxy.flip("slow:1000000:2500", cut=cut)
+        for number in range(20):
+            await session.send(number)
+        assert await take(session, 20, 60) == list(range(20))
+        assert session.info.resets == 0
