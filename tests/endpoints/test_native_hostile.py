@@ -594,7 +594,7 @@ async def test_never_used(place: Mounting) -> None:
 
 async def test_never_let_in(place: Mounting) -> None:
     """With the usual limits most of them get 429, and for those nothing is allocated."""
-    served = await place(sleep_in, attach_timeout=600)
+    served = await place(sleep_in, attach_timeout=600)  # on a slow machine they must not make room for others
     limit = served.server.options.max_fresh
     assert await crowd_in(served, 2 * limit // LINES // AT_ONCE * LINES * AT_ONCE) == ({200, 429}, limit)
     gc.collect()
