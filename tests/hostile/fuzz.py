@@ -14,7 +14,7 @@ try:
 except ImportError as error:
     sys.exit(f"atheris cannot be had here ({error}): pip install atheris; it has wheels for Linux and macOS")
 
-with atheris.instrument_imports(include=["hybridws", "tests.hostile.targets"]):
+with atheris.instrument_imports(include=["hybridws", "tests.hostile.targets"]):  # pyright: ignore[reportAttributeAccessIssue]
     from tests.hostile.targets import TARGETS
 
 from tests.hostile.test_decoders import SEEDS

@@ -19,7 +19,7 @@ from yarl import URL
 from hybridws.testing import hostile
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 
     from hybridws.cli.torture.dialects import Dialect
 
@@ -87,7 +87,7 @@ class Front:
         ).encode()
 
     @contextlib.asynccontextmanager
-    async def connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    async def connection(self) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         """Connect."""
         reader, writer = await asyncio.open_connection(
             self._url.host,

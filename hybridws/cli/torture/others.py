@@ -18,7 +18,7 @@ from yarl import URL
 from hybridws.cli.torture.peers import FAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 
 OK: Final = 200
 AGAIN: Final = 0.1
@@ -104,7 +104,7 @@ class SockJSPeer(Reopening):
         return self.url / "000" / secrets.token_hex(8)
 
     @contextlib.asynccontextmanager
-    async def by_socket(self, http: aiohttp.ClientSession) -> AsyncIterator[Link]:
+    async def by_socket(self, http: aiohttp.ClientSession) -> AsyncGenerator[Link]:
         """Open a session over a WebSocket."""
         async with http.ws_connect(self._base() / "websocket") as socket:
             _expect((await socket.receive_str()).startswith("o"), "SockJS's first frame is o")
@@ -117,7 +117,7 @@ class SockJSPeer(Reopening):
             yield Link(lambda text: socket.send_str(json.dumps([text])), texts())
 
     @contextlib.asynccontextmanager
-    async def by_polls(self, http: aiohttp.ClientSession) -> AsyncIterator[Link]:
+    async def by_polls(self, http: aiohttp.ClientSession) -> AsyncGenerator[Link]:
         """Open a session over xhr-polling."""
         base = self._base()
 
@@ -160,7 +160,7 @@ class SocketIOPeer(Reopening):
         return [value for value in values if name == self._event and isinstance(value, str)]
 
     @contextlib.asynccontextmanager
-    async def by_socket(self, http: aiohttp.ClientSession) -> AsyncIterator[Link]:
+    async def by_socket(self, http: aiohttp.ClientSession) -> AsyncGenerator[Link]:
         """Open a session over a WebSocket, and join the default namespace."""
         async with http.ws_connect(self._at("websocket")) as socket:
             _expect((await socket.receive_str()).startswith("0"), "Engine.IO's first packet is 0")
@@ -177,7 +177,7 @@ class SocketIOPeer(Reopening):
             yield Link(lambda text: socket.send_str(self._packet(text)), texts())
 
     @contextlib.asynccontextmanager
-    async def by_polls(self, http: aiohttp.ClientSession) -> AsyncIterator[Link]:
+    async def by_polls(self, http: aiohttp.ClientSession) -> AsyncGenerator[Link]:
         """Open a session over long polling, and join the default namespace."""
         at = self._at("polling")
 
