@@ -141,7 +141,10 @@ async def test_both_close(place: Mounting, dial: Dial, witness: Witness) -> None
     await talk.open()
     frames = await talk.climb()
     session = talk.session
+    seat = session.seat
+    assert seat
     await session.close(3001, "ours")
+    await until(lambda: seat.lane.written == session.link.outbox.last)  # ours is on its way: the two cross
     await frames.say(["#", 1], ["c", 3002, "theirs"])
     told = await frames.until("c")
     assert told[-1] == ["c", 3001, "ours"]
