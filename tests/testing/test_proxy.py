@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
 from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -675,3 +677,24 @@ def test_an_origin_is_an_http_address(origin: str) -> None:
     """What is no http or https address is refused at once."""
     with pytest.raises(ValueError, match="http or https address"):
         HostileProxy(origin)
+
+
+async def test_a_stop_among_newcomers(place: Place) -> None:
+    """A proxy that stops while clients connect leaves no socket open: a warning would fail this test."""
+
+    async def knock(port: int) -> None:
+        with suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+
+    for turns in range(60):
+        proxy = HostileProxy(place.url)
+        await proxy.start()
+        port = urlsplit(proxy.url).port
+        assert port
+        knocks = [asyncio.create_task(knock(port)) for _ in range(5)]
+        for _ in range(turns % 6):
+            await asyncio.sleep(0)
+        await proxy.stop()
+        await asyncio.gather(*knocks)
+    gc.collect()
