@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
+from hypothesis import HealthCheck, settings
 
 from hybridws.run.process import find_loop
 from tests.run.stage import Served
@@ -23,6 +24,10 @@ SEED = int(os.environ.get("HYBRIDWS_TEST_SEED") or random.SystemRandom().randran
 """Chooses the sample of every large table; HYBRIDWS_TEST_SEED=n makes a run choose the same again."""
 
 os.environ["HYBRIDWS_TEST_SEED"] = str(SEED)  # so that all of xdist's workers choose the same sample
+
+# A busy machine takes its time, and that is no fault of what is tested: bounds in time are those of tests.
+settings.register_profile("hybridws", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("hybridws")
 
 SETTLE = 5.0
 """Seconds that tasks and sessions may take to end after a test."""

@@ -37,7 +37,7 @@ FAULTS: Final = (
     Fault("buffers", "Answers", "buffered", "Each answer is held until it is complete", "buffers"),
     Fault("buffers_first", "Answers", "first 4 KB held", "The first bytes of each answer are held", "buffers_first:4k"),
     Fault("idle_kill", "Connections", "cut when idle", "What is silent for 2 s is cut", "idle_kill:2"),
-    Fault("cut", "Connections", "cut at 20 KB", "Each is reset after 20 KB, in the middle of things", "cut:20k"),
+    Fault("cut", "Connections", "cut at 100 KB", "Each is reset after 100 KB, in the middle of things", "cut:100k"),
     Fault("http10", "Connections", "HTTP/1.0", "No chunks, no second request, no upgrade", "http10"),
     Fault("bad_gateway", "Requests", "every 5th fails", "It is answered with 502", "bad_gateway:5"),
     Fault("replays", "Requests", "sent twice", "A POST is given up and sent again", "replays"),
@@ -84,8 +84,8 @@ PRESETS: Final = (
     Preset(
         "hotel",
         "Hotel Wi-Fi",
-        "Far, slow, and every connection is cut at 40 KB",
-        (Step("slow:100k:150+cut:40k"),),
+        "Far, slow, and every connection is cut at 100 KB",
+        (Step("slow:100k:150+cut:100k"),),
     ),
 )
 

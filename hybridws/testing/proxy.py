@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 ACCEPTING: Final = 3
-"""Turns of the loop from a connection that asyncio accepts to one that it has made: only then it can be closed."""
+"""Turns of the loop from a connection that asyncio accepts to one that it has made, and that can be closed."""
 
 
 class Counters(NamedTuple):
@@ -109,11 +110,15 @@ class HostileProxy:
         server, self._server = self._server, None
         if server is None:
             return
-        server.close()
         if self._flip:
             self._flip.cancel()
+        # asyncio forgets a connection that it is accepting when its server is closed (python/cpython#109564).
+        with suppress(NotImplementedError):
+            for listener in server.sockets:
+                asyncio.get_running_loop().remove_reader(listener.fileno())
         for _ in range(ACCEPTING):
             await asyncio.sleep(0)
+        server.close()
         network = self._network
         self.cut()
         for task in list(network.tasks):

@@ -89,7 +89,7 @@ def carried(codec: Codec, *packets: Packet) -> str | bytes:
 
 
 @CODECS
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(packets=st.lists(PACKETS, min_size=1, max_size=4))
 def test_packets_come_out_as_they_went_in(codec: Codec, packets: list[Packet]) -> None:
     """Any batch of any packets survives: kinds, values, order; and each is counted for its own bytes."""
@@ -499,7 +499,7 @@ def test_a_million_empty_lists_are_refused_before_they_are_made() -> None:
 
 
 @CODECS
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.data())
 def test_no_bytes_raise_anything_else(codec: Codec, data: st.DataObject) -> None:
     """Noise, and packets with noise in them, are packets or a refusal; what was read can be sent on."""

@@ -234,7 +234,7 @@ def test_an_ack_goes_alone_after_a_quarter_of_the_buffer() -> None:
     assert not side.ack_due(lane)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.one_of(st.integers(0, 300), st.just("take")), max_size=40))
 def test_acks_keep_to_half_a_buffer_beyond_what_was_taken(steps: list[int | str]) -> None:
     """Whatever comes and is taken: of what is acked, no more than half a buffer waits, or one message alone."""
@@ -294,7 +294,7 @@ def test_numbers_end_where_javascript_can_count_no_further() -> None:
             hear(side, lane, packet)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_posts_may_overtake_each_other(data: st.DataObject) -> None:
     """Bodies of one stream, cut anywhere, doubled and in any order, are handed on in order and once."""

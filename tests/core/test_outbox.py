@@ -145,7 +145,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(STEPS, max_size=40), st.integers(0, 60), st.integers(0, 500))
 def test_it_is_a_list_that_is_cut_at_the_front(
     steps: list[tuple[Literal["append"], bytes, bool, str | None] | tuple[Literal["confirm", "drop"], int]],

@@ -121,7 +121,7 @@ def test_every_fragile_character_is_escaped() -> None:
     assert quote("\x7f\x80\u2010\u2027\u2030\u2070\ue000\uffef😀") == '"\x7f\x80\u2010\u2027\u2030\u2070\ue000\uffef😀"'
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ANY_TEXT)
 def test_a_quoted_text_reads_back(text: str) -> None:
     """Whatever the text, a JSON parser gets it back, and it is valid UTF-8 on the wire."""
@@ -241,7 +241,7 @@ def test_payload_json_parses_what_comes() -> None:
             RAW.loads(broken, PARSED)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=30) | st.binary(max_size=30) | st.text(alphabet='["],\\u0123d8 ', max_size=20))
 def test_no_input_raises_anything_else(data: str | bytes) -> None:
     """Noise is messages, Malformed or TooLarge; in both settings of `payload`."""
@@ -254,7 +254,7 @@ def test_no_input_raises_anything_else(data: str | bytes) -> None:
             assert all(isinstance(packet, Message) for packet, _ in batch)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(ANY_TEXT, max_size=5))
 def test_an_array_of_texts_comes_out_as_it_went_in(texts: list[str]) -> None:
     """Whatever JSON.stringify makes of texts is read back, as text or as bytes."""

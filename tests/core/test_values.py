@@ -205,7 +205,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ANYTHING)
 def test_any_value_is_either_unsendable_or_comes_back_the_same(value: object) -> None:
     """There is no value that is sent and arrives as another one."""
@@ -216,7 +216,7 @@ def test_any_value_is_either_unsendable_or_comes_back_the_same(value: object) ->
             json_text(value, OPTIONS)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(alphabet='[]{}",:0123456789.eE+-truefalsnN \\u\n\x00é', max_size=30))
 def test_any_text_is_either_malformed_or_a_value(text: str) -> None:
     """No text from outside raises anything but Malformed."""

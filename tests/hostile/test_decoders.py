@@ -55,7 +55,6 @@ def test_the_corpus(target: Callable[[bytes], None]) -> None:
 
 
 @each_target
-@settings(deadline=None)
 @given(data=st.binary(max_size=200) | damaged())
 def test_anything(target: Callable[[bytes], None], data: bytes) -> None:
     """Whatever the bytes are, a decoder reads them or refuses them in its own words."""

@@ -26,7 +26,6 @@ EVIL = [
 ]
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(EVIL) | st.binary(max_size=8), max_size=8).map(b"".join))
 def test_a_frame_is_one_event(payload: bytes) -> None:
     """A reader of the HTML standard (§9.2.6) finds one event with one line of data, which holds all that was said."""

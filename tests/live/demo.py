@@ -26,8 +26,6 @@ PATIENCE: Final = 60.0
 LOOK: Final = 0.05
 FAREWELL: Final = 2.0
 """Seconds for the pages that were closed to say so."""
-LAST_WORDS: Final = 0.3
-"""Seconds for the connections that a browser opens ahead of need, and drops when it finds that there is none."""
 
 
 @asynccontextmanager
@@ -45,7 +43,6 @@ async def running(serve: Serve) -> AsyncGenerator[Demo]:
         async with asyncio.timeout(FAREWELL):
             while one.tabs:  # noqa: ASYNC110 - as in `until`
                 await asyncio.sleep(LOOK)
-    await asyncio.sleep(LAST_WORDS)
 
 
 class Demo(NamedTuple):

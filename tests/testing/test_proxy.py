@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
 from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -687,3 +689,24 @@ async def test_cut_while_the_origin_is_reached(place: Place) -> None:
                 await asyncio.sleep(0)
             await soon(proxy.flip("ok", cut=True))
             writer.close()
+
+
+async def test_a_stop_among_newcomers(place: Place) -> None:
+    """A proxy that stops while clients connect leaves no socket open: a warning would fail this test."""
+
+    async def knock(port: int) -> None:
+        with suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+
+    for turns in range(60):
+        proxy = HostileProxy(place.url)
+        await proxy.start()
+        port = urlsplit(proxy.url).port
+        assert port
+        knocks = [asyncio.create_task(knock(port)) for _ in range(5)]
+        for _ in range(turns % 6):
+            await asyncio.sleep(0)
+        await proxy.stop()
+        await asyncio.gather(*knocks)
+    gc.collect()

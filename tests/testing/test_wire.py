@@ -283,7 +283,7 @@ def step(wire: Wire, data: st.DataObject) -> None:
             pass
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_the_promise_holds_whatever_the_wire_does(data: st.DataObject) -> None:
     """Any order of sends, attaches, losses, repeats and cuts, late bytes and unnoticed ends: once, and in order."""
