@@ -198,7 +198,7 @@ async def _longest_echo(url: str, flood: bytes) -> float:
 async def test_floods_hold_nobody_up(start: Callable[..., Awaitable[stage.Process]], flood: bytes) -> None:
     """While one connection floods, another has each of its echoes within 50 ms, five times that on a busy machine.
 
-    The best of three times counts: what else runs here may hold an echo up once, but a loop that is held does so always.
+    The best of three times counts: what else runs may hold an echo up once, but a loop that is held does so always.
     """
     process = await start()
     best = math.inf
