@@ -6,8 +6,8 @@ import asyncio
 import gc
 import socket
 import time
-from pathlib import Path
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
