@@ -4,29 +4,30 @@ import ast
 import asyncio
 import random
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 
 import hybridws
 from hybridws.aiohttp import mount
-from tests.independent_client import KINDS, Session, SessionClosed
+from tests.independent_client import TRANSPORTS, Client
 
 SOURCE = Path(__file__).with_name("independent_client.py")
 PATIENCE = 90  # seconds; a test takes one on an idle machine
+COUNT = 200
 
 Serve = Callable[[web.Application], Awaitable[str]]
 
-# Every kind comes after every other one, in one of the four.
+# Every transport comes after every other one, in one of the two, and after itself.
 ORDERS = {
-    "forwards": KINDS,
-    "backwards": KINDS[::-1],
-    "websocket and poll": ("websocket", "poll"),
-    "stream and events": ("stream", "events"),
+    "poll": ("poll",),
+    "stream": ("stream",),
+    "websocket": ("websocket",),
+    "forwards": TRANSPORTS,
+    "backwards": TRANSPORTS[::-1],
 }
 
 
@@ -38,46 +39,19 @@ async def echo(session: hybridws.Session) -> None:
             await session.close(3456, "as you wish")
 
 
+@pytest.fixture
+async def url(serve: Serve) -> str:
+    """Mount an echo, and return where."""
+    app = web.Application()
+    mount(app, "/echo", echo)
+    return f"{await serve(app)}/echo"
+
+
 def message_of(number: int) -> object:
     """Return the message with a number: text, JSON or bytes, in turn."""
     return (f"text {number} ü\n\u2028", {"number": number, "list": [None, True, 0.5]}, number.to_bytes(2, "big"))[
         number % 3
     ]
-
-
-@asynccontextmanager
-async def opened(serve: Serve, kind: str) -> AsyncGenerator[Session, None]:
-    """Give a session with an echo, over a kind of transport."""
-    app = web.Application()
-    mount(app, "/echo", echo, events=True)
-    url = await serve(app)
-    async with asyncio.timeout(PATIENCE), aiohttp.ClientSession() as http:
-        session = Session(http, f"{url}/echo", kind)
-        await session.open()
-        try:
-            yield session
-        finally:
-            await session.close(1000, "done")
-
-
-async def converse(session: Session, kinds: tuple[str, ...], *, keep: bool = False) -> None:
-    """Send 100 messages with a reconnect after every ten, while the echoes come, and expect just those, in order."""
-    dice = random.Random(repr(kinds))
-
-    async def say() -> None:
-        for number in range(100):
-            await session.send(message_of(number))
-            if number % 10 == 9:
-                await asyncio.sleep(dice.choice((0, 0.001, 0.01, 0.1)))  # at any moment of the transport's life
-                await session.reconnect(kinds[(number // 10 + 1) % len(kinds)], keep=keep)
-
-    async with asyncio.TaskGroup() as both:
-        both.create_task(say())
-        heard = [await session.receive() for _ in range(100)]
-    assert heard == [message_of(number) for number in range(100)]
-    await session.send("the last one")  # nothing comes between
-    assert await session.receive() == "the last one"
-    assert session.received == session.numbered == 101
 
 
 def test_that_it_knows_nothing_of_the_project() -> None:
@@ -90,43 +64,37 @@ def test_that_it_knows_nothing_of_the_project() -> None:
     assert "was written from docs/protocol.md alone" in (ast.get_docstring(tree) or "").partition("\n")[0]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_one_kind_of_transport(serve: Serve, kind: str) -> None:
-    """Over each transport, ten forced reconnects lose, repeat and reorder nothing."""
-    async with opened(serve, kind) as session:
-        await converse(session, (kind,))
-
-
 @pytest.mark.parametrize("order", ORDERS)
-async def test_another_kind_every_time(serve: Serve, order: str) -> None:
-    """The same with every reconnect on another kind of transport."""
-    async with opened(serve, ORDERS[order][0]) as session:
-        await converse(session, ORDERS[order])
+async def test_an_echo_with_forced_reconnects(url: str, order: str) -> None:
+    """Twenty cuts at any moment, each followed by the next transport, lose, repeat and reorder nothing."""
+    dice, before = random.Random(order), 0
+    heard: list[Any] = []
+    async with asyncio.timeout(PATIENCE):
+        client = Client(url, ORDERS[order][0], heard.append)
+        for number in range(COUNT):
+            await client.send(message_of(number))
+            if number % 10 == 9:
+                while client.n == before:  # noqa: ASYNC110 - it does not say when it attaches
+                    await asyncio.sleep(0.001)
+                before = client.n
+                await asyncio.sleep(dice.choice((0, 0.001, 0.01, 0.1)))
+                client.cut(ORDERS[order][(number // 10 + 1) % len(ORDERS[order])])
+        while len(heard) < COUNT and not client.ended:  # noqa: ASYNC110 - it takes messages by a callback
+            await asyncio.sleep(0.01)
+        await client.close()
+    assert heard == [message_of(number) for number in range(COUNT)]
+    assert client.ended == (1000, "done")
+    assert client.n > COUNT // 10, "it was cut, and came back"
 
 
-@pytest.mark.parametrize("order", ORDERS)
-async def test_the_next_one_before_the_last_one_goes(serve: Serve, order: str) -> None:
-    """The same with the older transport alive until the new one is answered: a WebSocket is then on trial."""
-    async with opened(serve, ORDERS[order][0]) as session:
-        await converse(session, ORDERS[order], keep=True)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_the_close_is_heard(serve: Serve, kind: str) -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_the_close_is_heard(url: str, transport: str) -> None:
     """What was said before the server's close comes first; then its code and reason."""
-    async with opened(serve, kind) as session:
-        await session.send("bye")
-        assert await session.receive() == "bye"
-        with pytest.raises(SessionClosed) as closed:
-            await session.receive()
-        assert closed.value.args == (3456, "as you wish", [])
-
-
-async def test_the_close_is_said(serve: Serve) -> None:
-    """After a close of the client's own, the server has taken everything, and knows the session no more."""
-    async with opened(serve, "poll") as session:
-        await session.send("hello")
-        await session.close(1000, "done")
-        assert not session.outbox
-        async with session.http.post(f"{session.base}/poll", data='["@","","",1,0]') as answer:
-            assert answer.status in {403, 410}
+    heard: list[Any] = []
+    async with asyncio.timeout(PATIENCE):
+        client = Client(url, transport, heard.append)
+        await client.send("bye")
+        await client.carrier
+    assert heard == ["bye"]
+    assert client.ended == (3456, "as you wish")
+    assert not client.outbox
