@@ -173,7 +173,7 @@ function show(numbers) {
   page.dataset.server = numbers.transport ?? "";
   put($("mode"), net ? (net.offline ? "offline" : net.mode) : "direct");
   if (!net) return;
-  put($("net-bytes"), `${amount(net.up)} up, ${amount(net.down)} down`);
+  put($("net-bytes"), `↑ ${amount(net.up)} ↓ ${amount(net.down)}`);
   put($("net-requests"), count(net.requests));
   put($("net-cuts"), count(net.cuts));
 }
