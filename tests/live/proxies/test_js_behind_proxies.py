@@ -46,12 +46,14 @@ async def in_page(stand_behind: StandBehind, case: Case, browser: Browser, trans
 
 
 @each_case
+@pytest.mark.matrix(one_in=2)
 async def test_settles(stand_behind: StandBehind, case: Case, browser: Browser) -> None:
     """A page's messages and the server's pass, and the client settles on the best transport that passes."""
     await in_page(stand_behind, case, browser, ["websocket", "stream", "poll"], cut=False)
 
 
 @each_case
+@pytest.mark.matrix(one_in=2)
 async def test_a_cut_loses_nothing(stand_behind: StandBehind, case: Case, browser: Browser) -> None:
     """Over each transport that passes, connections that the server cuts cost no message."""
     for transport in case.passes:
