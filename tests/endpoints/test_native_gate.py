@@ -11,6 +11,7 @@ import pytest
 from hybridws.events import TurnedAway
 from tests.conformance.wire import Witness, ask, echo, until, within
 from tests.endpoints.native_wire import encode
+from tests.ways import DIRECT
 
 if TYPE_CHECKING:
     from hybridws import Session
@@ -240,14 +241,15 @@ async def test_refused_websockets_are_counted(place: Mounting, dial: Dial, caplo
         await frames.say(first)
         await frames.closed()
         await tally.now(cause)
-    for attached in (False, True):
+    unmasked = (False, True) if DIRECT else ()  # aiohttp takes what is not masked
+    for attached in unmasked:
         frames = await (talk.climb() if attached else talk.websocket())
-        await frames.socket.wire.send(b"\x81\x01x")  # not masked
+        await frames.socket.wire.send(b"\x81\x01x")
         await frames.closed()
         await tally.now("bad_frame")
     frames = await talk.climb()
     await frames.say(["m", 1])
     await frames.closed()
     await tally.now("malformed")
-    assert len(logged(caplog)) == served.server.refusals.counts.total() == 6
+    assert len(logged(caplog)) == served.server.refusals.counts.total() == 4 + len(unmasked)
     assert talk.session.closed is None
