@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import secrets
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import aiohttp
@@ -33,7 +34,7 @@ class Link(NamedTuple):
     texts: AsyncIterator[str]
 
 
-class Reopening:
+class Reopening(ABC):
     """A client that opens another session whenever its connection breaks; below it only the words differ."""
 
     def __init__(self, url: str, transport: str | None, options: Mapping[str, Any]) -> None:
@@ -51,13 +52,13 @@ class Reopening:
         """Open one session."""
         return self.by_socket(http) if self.transport == "websocket" else self.by_polls(http)
 
+    @abstractmethod
     def by_socket(self, http: aiohttp.ClientSession) -> contextlib.AbstractAsyncContextManager[Link]:
         """Open one over a WebSocket."""
-        raise NotImplementedError
 
+    @abstractmethod
     def by_polls(self, http: aiohttp.ClientSession) -> contextlib.AbstractAsyncContextManager[Link]:
         """Open one over long polling."""
-        raise NotImplementedError
 
     async def open(self) -> None:
         """Open the first session, to see that it can be done."""
@@ -92,7 +93,7 @@ class Reopening:
         if self.http:
             await self.http.close()
 
-    def hurry(self) -> None:
+    def hurry(self) -> None:  # noqa: B027 - not every client has something to do here
         """Do nothing: a session cannot move."""
 
 
