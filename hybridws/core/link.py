@@ -261,7 +261,7 @@ class Link:
         lane.placed = lane.placed or frame.places
 
     def _fits(self, lane: Lane) -> int:
-        """Return the bytes that a frame may have: fewer where what this one begins with was written, and did not arrive.
+        """Return the bytes that a frame may have: fewer if what it would begin with was written, and did not arrive.
 
         Some networks cut each connection after so many bytes: a larger frame never arrives, however often it is said.
         """

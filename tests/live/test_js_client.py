@@ -104,7 +104,7 @@ async def test_node_through(serve: Serve, mode: str) -> None:
 
 @pytest.mark.parametrize("transport", ["poll", "stream"])
 async def test_node_through_cuts_of_what_is_large(serve: Serve, transport: str) -> None:
-    """Each connection is cut after 20 kB, each way, and ten times as much is said: it gets through in smaller pieces."""
+    """Each connection is cut after 20 kB, each way, and ten times as much is said: it gets through."""
     async with HostileProxy(f"{await serve(application())}/talk", "cut:20k+cut:20k:up") as proxy:
         story = await in_node(proxy.url, {"options": {"transports": [transport]}, "pad": 1000, "every": 1})
     check(story)
