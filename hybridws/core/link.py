@@ -216,7 +216,8 @@ class Link:
             head.append(self.codec.dumps(Position(start), self.options))
         kept = []
         if more:
-            room = min(limit or self.options.chunk, self._fits(lane)) - sum(len(words) + 1 for words in head)
+            fits = self._fits(lane) if self.outbox.confirmed == self._tried else self._room
+            room = min(limit or self.options.chunk, fits) - sum(len(words) + 1 for words in head)
             kept = self.outbox.since(lane.written, room)[: max(self.options.max_packets - len(head), 1)]
         if kept:
             head += self._filled(kept)
@@ -249,9 +250,8 @@ class Link:
         """Note that the transport was given this frame. Nothing is forgotten by it."""
         confirmed = self.outbox.confirmed
         if frame.packets and frame.places and lane.written <= confirmed:
-            fits = self._fits(lane)
-            if fits != self._room:
-                self._room, self._news = fits, 0
+            if confirmed == self._tried:
+                self._room, self._news = self._fits(lane), 0
             self._tried, self._tried_size = confirmed, len(frame.payload)
         lane.written = max(lane.written, confirmed) + frame.packets
         if frame.ack >= 0:
@@ -261,12 +261,12 @@ class Link:
         lane.placed = lane.placed or frame.places
 
     def _fits(self, lane: Lane) -> int:
-        """Return the bytes that a frame may have: fewer if what it would begin with was written, and did not arrive.
+        """Return the bytes that a frame may have while nothing is confirmed beyond what was `_tried`.
 
-        Some networks cut each connection after so many bytes: a larger frame never arrives, however often it is said.
+        Fewer than before, if it begins with what was written already, and did not arrive: some networks cut each
+        connection after so many bytes, and a larger frame never arrives, however often it is said.
         """
-        confirmed = self.outbox.confirmed
-        if lane.written > confirmed or confirmed != self._tried or self._tried_size <= NARROWEST:
+        if lane.written > self._tried or self._tried_size <= NARROWEST:
             return self._room
         return max(self._tried_size // SHRINKS_TO, NARROWEST)
 
