@@ -125,7 +125,7 @@ class Link:
         self._early: dict[int, tuple[Packet, int]] = {}
         self._early_order: list[int] = []  # their numbers, a heap
         self._early_size = 0
-        self._room = options.max_batch  # bytes that a frame may have on this network, as far as is known
+        self._room = 0  # bytes that a frame may have on this network; 0: as many as it likes
         self._news = 0  # acks that told news since this has changed
         self._tried = -1  # what was confirmed when a frame last began with the oldest packet ...
         self._tried_size = 0  # ... and the bytes of that frame
@@ -216,8 +216,11 @@ class Link:
             head.append(self.codec.dumps(Position(start), self.options))
         kept = []
         if more:
-            fits = self._fits(lane) if self.outbox.confirmed == self._tried else self._room
-            room = min(limit or self.options.chunk, fits) - sum(len(words) + 1 for words in head)
+            room = limit or self.options.chunk
+            if self._room or self.outbox.confirmed == self._tried:
+                room = min(room, self._fits(lane) or room)
+            for words in head:
+                room -= len(words) + 1
             kept = self.outbox.since(lane.written, room)[: max(self.options.max_packets - len(head), 1)]
         if kept:
             head += self._filled(kept)
@@ -261,12 +264,13 @@ class Link:
         lane.placed = lane.placed or frame.places
 
     def _fits(self, lane: Lane) -> int:
-        """Return the bytes that a frame may have while nothing is confirmed beyond what was `_tried`.
+        """Return the bytes that a frame may have on this network, 0 if that is not known.
 
         Fewer than before, if it begins with what was written already, and did not arrive: some networks cut each
         connection after so many bytes, and a larger frame never arrives, however often it is said.
         """
-        if lane.written > self._tried or self._tried_size <= NARROWEST:
+        confirmed = self.outbox.confirmed
+        if lane.written > confirmed or confirmed != self._tried or self._tried_size <= NARROWEST:
             return self._room
         return max(self._tried_size // SHRINKS_TO, NARROWEST)
 
@@ -280,12 +284,17 @@ class Link:
         """Forget what the other side has: `count` packets in all. Raises Malformed for more than was said."""
         if count > self.outbox.last:
             raise Malformed(f"an ack of {count} is beyond the {self.outbox.last} packets that were sent")
-        if self.outbox.confirm(count) and self._room < self.options.max_batch:
-            self._news += 1
-            if self._news >= GROWS_AFTER:
-                self._room, self._news = 2 * self._room, 0
+        if self.outbox.confirm(count) and self._room:
+            self._grow()
         if self.said is not None and not self.outbox:
             self.end()
+
+    def _grow(self) -> None:
+        """Let frames become larger again after some acks that told news."""
+        self._news += 1
+        if self._news == GROWS_AFTER:
+            larger = 2 * self._room
+            self._room, self._news = larger if larger < self.options.max_batch else 0, 0
 
     def presume(self, lane: Lane) -> None:
         """Take what this transport gave to the network for arrived, since its client cannot say so.
