@@ -214,18 +214,21 @@ class Link:
         if not lane.placed:
             start = max(lane.written, self.outbox.confirmed) + 1
             head.append(self.codec.dumps(Position(start), self.options))
-        kept = []
-        if more:
-            room = limit or self.options.chunk
-            if self._room or self.outbox.confirmed == self._tried:
-                room = min(room, self._fits(lane) or room)
-            for words in head:
-                room -= len(words) + 1
-            kept = self.outbox.since(lane.written, room)[: max(self.options.max_packets - len(head), 1)]
+        kept = self._next(lane, limit or self.options.chunk, head) if more else []
         if kept:
             head += self._filled(kept)
         frame = self.codec.frames(head)[0]
         return [Frame(frame.opcode, frame.payload, len(kept), ack, places=True)]
+
+    def _next(self, lane: Lane, room: int, head: list[bytes]) -> list[bytes | None]:
+        """Return the next packets, as many as find room behind the head of a frame; one at least."""
+        if self._room or self.outbox.confirmed == self._tried:
+            room = min(room, self._fits(lane) or room)
+        for words in head:
+            room -= len(words) + 1
+        kept = self.outbox.since(lane.written, room)
+        most = self.options.max_packets - len(head)
+        return kept if len(kept) <= most else kept[: max(most, 1)]
 
     def _filled(self, kept: list[bytes | None]) -> list[bytes]:
         """Put a word for each run of packets that were dropped."""
