@@ -488,6 +488,11 @@ export function makePilot(client, url, names, settings, info) {
       kick();
     },
 
+    /** Say all that is not confirmed again, as far as that can be done at once: on a WebSocket. */
+    _repeat() {
+      if (carrier) Object.assign(carrier, link._lane())._wake();
+    },
+
     /** The page goes away, and nothing may run. */
     _sleep() {
       asleep = true;
