@@ -160,7 +160,9 @@ async def test_in_a_worker(serve: Serve, browser: Browser) -> None:
         assert await tab.call("hire") == "1"
 
 
-@pytest.mark.parametrize("query", ["transports=websocket", "transports=stream", "transports=poll", "transports=websocket&mute=1"])
+@pytest.mark.parametrize(
+    "query", ["transports=websocket", "transports=stream", "transports=poll", "transports=websocket&mute=1"]
+)
 async def test_closed_tab_says_goodbye(serve: Serve, browser: Browser, query: str) -> None:
     """A tab that is closed says so, each time, and on a WebSocket also where the browser loses its beacon."""
     counter = Counter()
