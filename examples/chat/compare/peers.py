@@ -72,7 +72,7 @@ async def _end(node: asyncio.subprocess.Process) -> None:
     """Ask Node to end, and see to it."""
     try:
         async with asyncio.timeout(FAREWELL):
-            await node.communicate()  # closes its input
+            await node.communicate(b"")  # closes its input
     except TimeoutError:
         node.kill()
         await node.communicate()
