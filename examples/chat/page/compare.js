@@ -55,7 +55,7 @@ const PEERS = {
       say: (value) => socket.emit("message", value),
       connected: () => socket.connected,
       transport: () => (socket.connected ? socket.io.engine.transport.name : null),
-      close: () => socket.io._close(),
+      close: () => socket.disconnect(),
     };
   },
 
@@ -87,6 +87,7 @@ class Column {
   #key = randomName(16);
   #heard = 0; // when the last one came (ms of performance.now); 0: none has
   #again = 0;
+  #ended = false;
 
   constructor(name, url) {
     this.name = name;
@@ -99,7 +100,7 @@ class Column {
     this.link = PEERS[this.name](this.url, {
       opened: () => this.opens++,
       heard: (value) => this.#hear(value),
-      closed: () => (this.#again = setTimeout(() => this.#open(), AGAIN)),
+      closed: () => this.#ended || (this.#again = setTimeout(() => this.#open(), AGAIN)),
     });
   }
 
@@ -141,6 +142,7 @@ class Column {
   }
 
   end() {
+    this.#ended = true;
     this.timers.forEach(clearInterval);
     clearTimeout(this.#again);
     this.link.close();
