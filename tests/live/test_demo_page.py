@@ -43,7 +43,8 @@ async def test_usable_at_once(serve: Serve, browser: Browser) -> None:
         await tab.until(f"{PAGE}.room === 'lobby' && {PAGE}.transport")
         assert await tab.call("eval", "performance.now()") < USABLE * SLACK * 1000
         await tab.until("document.getElementById('empty').textContent.startsWith('Nobody else is here yet.')")
-        await tab.until("document.querySelector('#log .turn')")  # what the wire does is no message
+        await tab.click('#transports [value="poll"]')
+        await tab.until("document.querySelector('#log .turn') !== null")  # what the wire does is no message
         assert not await tab.call("eval", "document.getElementById('empty').hidden")
         await tab.fill("#text", "here")
         await tab.until("document.querySelector('#log .said')?.textContent === 'here'")
@@ -99,7 +100,7 @@ async def test_frames(serve: Serve, browser: Browser) -> None:
         assert await tab.call("eval", "document.querySelector('#frame-log .number').textContent.startsWith('#')")
         await tab.call("eval", f"{COPIES}; 0")
         await tab.click("#frame-log summary")
-        await tab.until("document.querySelector('#frame-log .whole')")  # a browser opens it when it comes round to it
+        await tab.until("document.querySelector('#frame-log .whole') !== null")  # a browser opens it when it comes round to it
         await tab.click("#frame-log .chip")
         await tab.until("document.querySelector('#frame-log .chip').textContent === 'Copied'")
         command = await tab.call("eval", "window.copied")
