@@ -192,6 +192,10 @@ class Tab:
         found: list[str] = await self._browser.ask("audit", tab=self._name)
         return found
 
+    async def go(self, url: str) -> None:
+        """Go to another page, or load the same one anew: it costs a tenth of a new tab."""
+        await self._browser.ask("open", tab=self._name, url=url)
+
     async def shut(self) -> None:
         """Close the tab."""
         await self._browser.ask("shut", tab=self._name)

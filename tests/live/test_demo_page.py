@@ -100,7 +100,9 @@ async def test_frames(serve: Serve, browser: Browser) -> None:
         assert await tab.call("eval", "document.querySelector('#frame-log .number').textContent.startsWith('#')")
         await tab.call("eval", f"{COPIES}; 0")
         await tab.click("#frame-log summary")
-        await tab.until("document.querySelector('#frame-log .whole') !== null")  # a browser opens it when it comes round to it
+        await tab.until(
+            "document.querySelector('#frame-log .whole') !== null"
+        )  # a browser opens it when it comes round to it
         await tab.click("#frame-log .chip")
         await tab.until("document.querySelector('#frame-log .chip').textContent === 'Copied'")
         command = await tab.call("eval", "window.copied")
