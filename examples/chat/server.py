@@ -70,7 +70,7 @@ def application(peers: Peers | None = None) -> web.Application:
     field = Field()
 
     async def come_in(session: Session) -> None:
-        tab = tabs.get(session.request.query.get("tab"))
+        tab = tabs.get(session.http_request.query.get("tab"))
         probe = tab.meet(session) if tab else None
         probing = asyncio.create_task(probe.run()) if probe else None
         try:

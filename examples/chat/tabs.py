@@ -137,7 +137,7 @@ class Tabs:
 
     async def control(self, session: Session) -> None:
         """Serve a page's control until it ends; with the last one its tab ends."""
-        tab = self.get(session.request.query.get("tab"))
+        tab = self.get(session.http_request.query.get("tab"))
         if tab is None:
             await session.close(4404, "This tab is not known here: the server was started again.")
             return

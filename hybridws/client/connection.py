@@ -332,9 +332,9 @@ class Connection:
         """Send without waiting; see `Session.send_nowait`."""
         self.session.send_nowait(message)
 
-    async def ask(self, value: object, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - a value; the API
-        """Send a request and wait for its answer; see `Session.ask`."""
-        return await self.session.ask(value, timeout)
+    async def request(self, value: object, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - a value; the API
+        """Send a request and wait for its answer; see `Session.request`."""
+        return await self.session.request(value, timeout)
 
     def on_request(self, answerer: Callable[[Any], Awaitable[object]]) -> Callable[[Any], Awaitable[object]]:
         """Let `answerer(value)` answer the server's requests; see `Session.on_request`."""
