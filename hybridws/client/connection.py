@@ -24,7 +24,7 @@ from hybridws.session import Closed
 
 if TYPE_CHECKING:
     import ssl as tls
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from hybridws.dock import Stay
     from hybridws.session import Session
@@ -313,16 +313,21 @@ class Connection:
         """Messages that a slow-consumer policy of the server's dropped."""
         return self.session.skipped
 
-    async def __aiter__(self) -> AsyncIterator[Any]:
+    def __aiter__(self) -> Self:
         """Receive messages until the connection ends; with `onlost="reopen"` across sessions."""
+        aiter(self.session)  # which refuses a second reader
+        return self
+
+    async def __anext__(self) -> Any:  # noqa: ANN401 - a message is str, bytes or any JSON value
+        """Wait for the next message. Cancelling is safe: nothing is lost."""
         while True:
             session = self.session
-            async for message in session:
-                yield message
+            with suppress(StopAsyncIteration):
+                return await anext(session)
             while self.closed is None and self.session is session and not _ended_in_order(session):
                 await self._news.wait()
             if self.session is session:
-                return
+                raise StopAsyncIteration
 
     async def send(self, message: object) -> None:
         """Send text, bytes or a JSON value; see `Session.send`."""

@@ -125,7 +125,7 @@ class Link:
         self._early: dict[int, tuple[Packet, int]] = {}
         self._early_order: list[int] = []  # their numbers, a heap
         self._early_size = 0
-        self._room = options.max_batch  # bytes that a frame may have on this network, as far as is known
+        self._room = 0  # bytes that a frame may have on this network; 0: as many as it likes
         self._news = 0  # acks that told news since this has changed
         self._tried = -1  # what was confirmed when a frame last began with the oldest packet ...
         self._tried_size = 0  # ... and the bytes of that frame
@@ -214,14 +214,21 @@ class Link:
         if not lane.placed:
             start = max(lane.written, self.outbox.confirmed) + 1
             head.append(self.codec.dumps(Position(start), self.options))
-        kept = []
-        if more:
-            room = min(limit or self.options.chunk, self._fits(lane)) - sum(len(words) + 1 for words in head)
-            kept = self.outbox.since(lane.written, room)[: max(self.options.max_packets - len(head), 1)]
+        kept = self._next(lane, limit or self.options.chunk, head) if more else []
         if kept:
             head += self._filled(kept)
         frame = self.codec.frames(head)[0]
         return [Frame(frame.opcode, frame.payload, len(kept), ack, places=True)]
+
+    def _next(self, lane: Lane, room: int, head: list[bytes]) -> list[bytes | None]:
+        """Return the next packets, as many as find room behind the head of a frame; one at least."""
+        if self._room or self.outbox.confirmed == self._tried:
+            room = min(room, self._fits(lane) or room)
+        for words in head:
+            room -= len(words) + 1
+        kept = self.outbox.since(lane.written, room)
+        most = self.options.max_packets - len(head)
+        return kept if len(kept) <= most else kept[: max(most, 1)]
 
     def _filled(self, kept: list[bytes | None]) -> list[bytes]:
         """Put a word for each run of packets that were dropped."""
@@ -249,9 +256,8 @@ class Link:
         """Note that the transport was given this frame. Nothing is forgotten by it."""
         confirmed = self.outbox.confirmed
         if frame.packets and frame.places and lane.written <= confirmed:
-            fits = self._fits(lane)
-            if fits != self._room:
-                self._room, self._news = fits, 0
+            if confirmed == self._tried:
+                self._room, self._news = self._fits(lane), 0
             self._tried, self._tried_size = confirmed, len(frame.payload)
         lane.written = max(lane.written, confirmed) + frame.packets
         if frame.ack >= 0:
@@ -261,9 +267,10 @@ class Link:
         lane.placed = lane.placed or frame.places
 
     def _fits(self, lane: Lane) -> int:
-        """Return the bytes that a frame may have: fewer if what it would begin with was written, and did not arrive.
+        """Return the bytes that a frame may have on this network, 0 if that is not known.
 
-        Some networks cut each connection after so many bytes: a larger frame never arrives, however often it is said.
+        Fewer than before, if it begins with what was written already, and did not arrive: some networks cut each
+        connection after so many bytes, and a larger frame never arrives, however often it is said.
         """
         confirmed = self.outbox.confirmed
         if lane.written > confirmed or confirmed != self._tried or self._tried_size <= NARROWEST:
@@ -280,12 +287,17 @@ class Link:
         """Forget what the other side has: `count` packets in all. Raises Malformed for more than was said."""
         if count > self.outbox.last:
             raise Malformed(f"an ack of {count} is beyond the {self.outbox.last} packets that were sent")
-        if self.outbox.confirm(count) and self._room < self.options.max_batch:
-            self._news += 1
-            if self._news >= GROWS_AFTER:
-                self._room, self._news = 2 * self._room, 0
+        if self.outbox.confirm(count) and self._room:
+            self._grow()
         if self.said is not None and not self.outbox:
             self.end()
+
+    def _grow(self) -> None:
+        """Let frames become larger again after some acks that told news."""
+        self._news += 1
+        if self._news == GROWS_AFTER:
+            larger = 2 * self._room
+            self._room, self._news = larger if larger < self.options.max_batch else 0, 0
 
     def presume(self, lane: Lane) -> None:
         """Take what this transport gave to the network for arrived, since its client cannot say so.

@@ -99,7 +99,7 @@ export function makeLink(codec, limits) {
       lane._placed = true;
       const frame = codec.join([...words, ...kept]);
       if (kept[0] && from == link._confirmed) {
-        if (room != link._room) link._news = 0;
+        if (from == link._tried) link._news = 0;
         link._room = room;
         link._tried = from;
         link._triedSize = frame.length;

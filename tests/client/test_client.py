@@ -1019,3 +1019,20 @@ async def test_the_network_is_tried_anew_when_told(place: Mounting) -> None:
         proxy.mode = "ok"
         session.network_changed()
         assert await until(lambda: session.transport == "websocket") < 5 * 0.2
+
+
+async def test_messages_one_by_one(place: Mounting) -> None:
+    """`anext` takes one, as on a server's session; it goes on after a cancelled one, and a second reader is refused."""
+    here = await place(echo)
+    async with hybridws.connect(here.url) as session:
+        with pytest.raises(TimeoutError):
+            await within(anext(session), 0.05)
+        await session.send("one")
+        assert await within(anext(session)) == "one"
+        waiting = asyncio.create_task(anext(session))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="read by another task"):
+            await anext(session)
+        await session.close()
+        with pytest.raises(StopAsyncIteration):
+            await waiting
