@@ -226,7 +226,8 @@ def _find(server: Server, sid: str) -> Session:
 
 
 def _ended(code: int, reason: str) -> NoSession:
-    return NoSession("the session has ended", {"code": code, "reason": reason})
+    # Counted apart: a page that closes may say so twice, and nothing is wrong with that.
+    return NoSession("the session has ended", {"code": code, "reason": reason}, cause="ended")
 
 
 async def _arrive(visit: Visit) -> tuple[Session, Attach, Batch]:

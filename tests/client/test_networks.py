@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 import hybridws
+from hybridws.client.watch import LEAST_PATIENCE
 from hybridws.core import ladder
 from hybridws.core.ladder import Ladder
 from hybridws.testing import HostileProxy
@@ -154,6 +155,24 @@ async def test_silence_on_both_sides(place: Mounting) -> None:
     async with asyncio.TaskGroup() as group:
         for transport in TRANSPORTS:
             group.create_task(live(transport))
+
+
+async def test_a_refusal_is_not_late(place: Mounting) -> None:
+    """Only an answer that does not come lengthens the patience with the next one: a gateway's 502 came at once."""
+    here = await place(echo)
+    async with HostileProxy(here.url) as proxy, hybridws.connect(proxy.url, transports=("poll",)) as session:
+        await until(lambda: session.online)
+
+        def failures(word: str) -> list[str]:
+            return [attempt.failure for attempt in session.info.attempts if word in (attempt.failure or "")]
+
+        await proxy.flip("bad_gateway:1", cut=True)
+        await until(lambda: len(failures("status 502")) >= 3, 3.5 * SLACK)
+        usual = max(LEAST_PATIENCE, 4 * session.info.round_trip)
+        proxy.mode = "slow:0:60s"
+        await until(lambda: failures("no answer within"), 30)
+        assert float(failures("no answer within")[0].split()[-2]) <= 4 * usual  # a POST may take twice as long
+        await proxy.flip("ok", cut=True)  # or its goodbye would be waited for
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
