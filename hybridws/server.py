@@ -394,9 +394,9 @@ class Server:
     async def _renew(self, session: Session, auth: object) -> None:
         """Take fresh credentials: for the same user they prolong the session, all else ends it."""
         try:
-            admission = await self.identify(session.request, auth)
+            admission = await self.identify(session.http_request, auth)
         except Refused as fault:
-            self.turn_away(fault, session.request)
+            self.turn_away(fault, session.http_request)
             session.abort(fault.code, fault.reason)
             return
         if admission.user != session.user:

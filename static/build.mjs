@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { minify } from "terser";
-import { OWN, clashing, shortest } from "./names.mjs";
+import { OWN, shortest, wrong } from "./names.mjs";
 
 const DIST = new URL("dist/", import.meta.url);
 const NAMES = new URL("names.json", import.meta.url); // what the client's own names become
@@ -70,8 +70,8 @@ if (process.argv.includes("--names")) {
   names = shortest(code);
   writeFileSync(NAMES, `${JSON.stringify(names, null, 1)}\n`);
 }
-const wrong = clashing(names);
-if (wrong.length) throw Error(`names.json gives one letter to names of one object: ${wrong.join(", ")}; run node build.mjs --names`);
+const faults = wrong(names);
+if (faults.length) throw Error(`names.json: ${faults.join(", ")}; run node build.mjs --names`);
 
 const files = {};
 for (const run of runs) {

@@ -110,7 +110,7 @@ async def _make(visit: Visit, greeting: Greeting) -> tuple[Session, bool]:
     route = route_of(request)
     known = server.repeated(greeting.nonce) if greeting.nonce else None
     if known:
-        if known.request.headers.get("Origin") != request.headers.get("Origin"):
+        if known.http_request.headers.get("Origin") != request.headers.get("Origin"):
             raise Forbidden("this nonce is another page's")
         admission = await server.identify(request, greeting.auth)
         if admission.user != known.user:
@@ -226,7 +226,8 @@ def _find(server: Server, sid: str) -> Session:
 
 
 def _ended(code: int, reason: str) -> NoSession:
-    return NoSession("the session has ended", {"code": code, "reason": reason})
+    # Counted apart: a page that closes may say so twice, and nothing is wrong with that.
+    return NoSession("the session has ended", {"code": code, "reason": reason}, cause="ended")
 
 
 async def _arrive(visit: Visit) -> tuple[Session, Attach, Batch]:

@@ -18,7 +18,7 @@ export const json = {
       .filter((/** @type {string} */ line) => line.trim())
       .map((/** @type {string} */ line) => {
         let array = JSON.parse(line);
-        if (array[0] == "b") {
+        if (array[0] === "b") {
           const bytes = atob(array[1]);
           if (array.length > 2 || btoa(bytes) != array[1]) throw 0; // atob pardons much
           array = ["m", Uint8Array.from(bytes, (char) => char.charCodeAt(0))];

@@ -91,10 +91,9 @@ export function decode(codec, data, limits) {
     const [kind, ...items] = array;
     if (size > limits.max_message || found.length > limits.max_packets) throw Error("too large");
     check(array, limits);
-    if (typeof kind != "string" || kind[1] || !SHAPE.test(kind + items.map(mark).join(""))) {
-      if (UNKNOWN.test(kind)) return false;
-      throw Error("no packet: " + kind);
-    }
+    const letter = typeof kind == "string" && !kind[1] ? kind : "";
+    if (UNKNOWN.test(letter)) return false;
+    if (!SHAPE.test(letter + items.map(mark).join(""))) throw Error("no packet: " + kind);
     return true;
   });
 }

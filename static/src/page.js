@@ -47,15 +47,16 @@ export function restore({ url, _pilot: pilot, _options: { resumeOnReload } }) {
   return true;
 }
 
-/** Say with one beacon what was not acked, and that this is the end. @param {HybridWS} ws */
+/** Say what was not acked, and that this is the end. May be called again, wherever it was ended. @param {HybridWS} ws */
 function farewell({ _pilot: pilot }) {
   const link = pilot._link;
   if (!pilot._session.sid || link._over()) return;
   const lane = link._lane();
   link._close(1001, "");
+  pilot._repeat(); // Firefox loses a beacon in some hundred, and sends what a WebSocket was given
   let body = link._write(lane, BEACON, [pilot._attach(lane, true)]);
   if (lane._written < link._last) body = link._codec.join([body, link._encode(["d"])]);
-  // A beacon is what browsers promise to send for a page that is going. (Not as a Blob: Firefox loses some of those.)
+  // A beacon is what browsers promise to send for a page that is going. (Not as a Blob: Firefox loses more of those.)
   navigator.sendBeacon?.(pilot._address("send"), body);
 }
 

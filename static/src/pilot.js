@@ -51,6 +51,7 @@ const LATE = 1000; // ms by which a timer may be late before we believe that the
 const LEAST_IDLE = 1500; // ms of silence after which a death may have been for the silence
 const MAX_ATTEMPTS = 100; // that are remembered: a bad day's worth
 const HIDDEN = 30_000; // ms after which a hidden tab gives its connection back
+const NAP = 1000; // ms after which a hidden tab that has said something asks for the answer; then twice as many, and so on
 const LAST_WORDS = 1000; // ms for which what a replaced transport still brings is heard
 const FAREWELL = 5000; // ms for which the server is told that its close was heard
 const OPEN_PROOF = 3000; // ms that the first try to open may take; each other twice as long
@@ -99,7 +100,8 @@ export function makePilot(client, url, names, settings, info) {
   let interrupted = false;
   let askedAt = 0; // when a sign of life was asked for
   let ackAt = 0; // when the ack of what has come is due
-  let napAt = 0; // when a hidden tab asks again
+  let napAt = 0; // when a hidden tab asks again ...
+  let nap = 0; // ... and how many ms after the last time
   let endAt = 0;
   let plannedAt = Infinity;
   let graceUntil = 0;
@@ -334,10 +336,13 @@ export function makePilot(client, url, names, settings, info) {
   /** Start what should be running and is not. @param {number} time @param {(at: number) => any} due */
   const launch = (time, due) => {
     if (due(pilot._hiddenAt + HIDDEN) && !carrier?._beat) {
-      // Hidden for long: over HTTP nothing is held, but the server is asked now and then, so that the session lives.
+      // Hidden for long: over HTTP nothing is held, but the server is asked now and then, so that the session lives; and
+      // when there is something to say, and soon after that for the answer.
       if (carrier) rest();
-      if (rungs.every((rung) => !rung._one) && due(napAt)) {
-        due((napAt = time + session.resume * 500));
+      const urgent = link._hasMore(link._lane());
+      if (rungs.every((rung) => !rung._one) && due(max(retryAt, urgent ? napAt - nap + NAP : napAt))) {
+        nap = urgent ? NAP : min(2 * nap || Infinity, session.resume * 500);
+        due((napAt = time + nap));
         start(poll); // its first request is answered at once
       }
       return;
@@ -486,6 +491,11 @@ export function makePilot(client, url, names, settings, info) {
       client._tell("open", "");
       link._receive({}, batch, hand);
       kick();
+    },
+
+    /** Say all that is not confirmed again, as far as that can be done at once: on a WebSocket. */
+    _repeat() {
+      if (carrier) Object.assign(carrier, link._lane())._wake();
     },
 
     /** The page goes away, and nothing may run. */

@@ -15,6 +15,7 @@ export class SockJS extends EventTarget {
   static CLOSING = 2;
   static CLOSED = 3;
   extensions = "";
+  /** @type {HybridWS} */ #ws;
   /** @type {((event: any) => void) | null} */ onopen = null;
   /** @type {((event: any) => void) | null} */ onmessage = null;
   /** @type {((event: any) => void) | null} */ onclose = null;
@@ -25,11 +26,11 @@ export class SockJS extends EventTarget {
     if (!/^(https?:)?\/|^https?:|^[^:]*$/.test(url)) throw new SyntaxError("The URL's scheme must be either 'http:' or 'https:'.");
     const asked = [options.transports || []].flat();
     const transports = STANDS_FOR.filter(([names]) => !asked.length || asked.some((name) => names.test(name))).map(([, ours]) => ours);
-    this._ws = new HybridWS(url, [], { ...options, transports: /** @type {any} */ (transports) });
-    this._ws.binaryType = "arraybuffer";
-    this.url = this._ws.url.replace(/^ws/, "http");
+    this.#ws = new HybridWS(url, [], { ...options, transports: /** @type {any} */ (transports) });
+    this.#ws.binaryType = "arraybuffer";
+    this.url = this.#ws.url.replace(/^ws/, "http");
     for (const type of ["open", "message", "close"]) {
-      this._ws.addEventListener(type, (/** @type {any} */ event) => {
+      this.#ws.addEventListener(type, (/** @type {any} */ event) => {
         const { data, code, reason, wasClean } = event;
         const init = { message: { data }, close: { code: code == 1005 ? 1000 : code, reason, wasClean } }[type];
         const own = Object.assign(new Event(type), init);
@@ -41,28 +42,28 @@ export class SockJS extends EventTarget {
   }
 
   get readyState() {
-    return this._ws.readyState;
+    return this.#ws.readyState;
   }
   get protocol() {
-    return this._ws.transport || "";
+    return this.#ws.transport || "";
   }
   get transport() {
-    return this._ws.transport;
+    return this.#ws.transport;
   }
 
   /** Send text; false when it is too late. @param {any} data */
   send(data) {
-    if (!this._ws.readyState) throw new Error("InvalidStateError: The connection has not been established yet");
-    if (this._ws.readyState > 1) return false;
-    this._ws.send(String(data));
+    if (!this.#ws.readyState) throw new Error("InvalidStateError: The connection has not been established yet");
+    if (this.#ws.readyState > 1) return false;
+    this.#ws.send(String(data));
     return true;
   }
 
   /** @param {number} [code] @param {string} [reason] */
   close(code = 1000, reason = "Normal closure") {
     if (code != 1000 && !(code >= 3000 && code <= 4999)) throw new Error("InvalidAccessError: Invalid code");
-    if (this._ws.readyState > 1) return false;
-    this._ws.close(code, reason);
+    if (this.#ws.readyState > 1) return false;
+    this.#ws.close(code, reason);
     return true;
   }
 }

@@ -37,6 +37,24 @@ test("its statics, constants and defaults are a WebSocket's", () => {
   ws.close();
 });
 
+test("a class that extends it may call its own fields what it likes", async () => {
+  const { HybridWS: Built } = await import("../dist/hybridws.mjs");
+  const letters = [..."abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"];
+  class Own extends Built {
+    constructor(...all) {
+      super(...all);
+      for (const letter of letters) for (const name of [letter, `_${letter}`]) this[name] = name;
+    }
+  }
+  for (const letter of letters) Own.prototype[letter] = assert.fail;
+  const ws = new Own(`${server.url}/echo`, { transports: "poll" });
+  ws.send("mine");
+  assert.deepEqual(await take(ws, 1), ["mine"]);
+  ws.close();
+  await event(ws, "close");
+  assert.deepEqual(letters.map((letter) => ws[letter]), letters);
+});
+
 test("it refuses addresses, subprotocols and closes as a WebSocket does", () => {
   for (const url of ["ftp://host/", "ws://host/#part", "//", "ws://"]) assert.throws(() => new HybridWS(url), named("SyntaxError"), url);
   for (const names of [["a", "a"], ["a b"], [""]]) assert.throws(() => new HybridWS("ws://host/", names), named("SyntaxError"));

@@ -255,6 +255,36 @@ test("a hidden tab gives its connection back, and asks now and then", async () =
   world.end();
 });
 
+test("a hidden tab that says something asks at once, and soon again for the answer, less and less often", async () => {
+  const world = new World(["poll"]);
+  await world.pass(0);
+  world.started.splice(0)[0].brings(["a", 0]);
+  world.pilot._hiddenAt = world.now;
+  world.pilot._kick();
+  await world.pass(30_001);
+  world.started.splice(0).forEach((nap) => nap.brings(["a", 0]));
+  await world.pass(10_000);
+  assert.equal(world.started.length, 0);
+  world.pilot._link._send(["m", "hello"]);
+  world.pilot._kick();
+  await world.pass(0);
+  const [first] = world.started.splice(0);
+  first._stop("no network");
+  await world.pass(1500);
+  const [again] = world.started.splice(0); // what failed is tried again
+  again.brings(["a", 1]);
+  const naps = [];
+  for (let second = 0; second < 200; second++) {
+    await world.pass(1000);
+    for (const nap of world.started.splice(0)) {
+      naps.push(Math.round((nap._started - again._started) / 1000));
+      nap.brings(["a", 1]);
+    }
+  }
+  assert.deepEqual(naps, [1, 3, 7, 15, 31, 63, 123, 183]);
+  world.end();
+});
+
 test("after sleep a late timer gives what has come a second before anything is dropped", async () => {
   const world = new World(["websocket", "poll"]);
   await world.pass(0);

@@ -47,7 +47,10 @@ test("packets.json: each packet has one form in each codec", () => {
 test("packets.json: what is not in the protocol's language is refused", () => {
   for (const { packet, codec, words, fault } of read("packets").malformed) {
     if (codec) assert.throws(() => load(codec, words), `${fault}: ${words}`);
-    else assert.throws(() => load("json", JSON.stringify(packet)), fault);
+    else {
+      assert.throws(() => load("json", JSON.stringify(packet)), fault);
+      assert.throws(() => loads(msgpack, msgpack.dumps(packet), DEFAULTS), fault);
+    }
   }
 });
 

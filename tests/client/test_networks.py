@@ -448,3 +448,33 @@ async def test_a_network_that_turns_slow(place: Mounting, *, cut: bool) -> None:
             await session.send(number)
         assert await take(session, 20, 60) == list(range(20))
         assert session.info.resets == 0
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("way", ["down", "up"])
+async def test_a_network_that_cuts_what_is_large(place: Mounting, way: str, transport: str) -> None:
+    """Each connection is cut after 20 kB, and five times as much waits: it gets through, in smaller pieces."""
+    words = [f"{number} " + 1000 * "x" for number in range(100)]
+    arrived: list[object] = []
+    begun = asyncio.Event()
+
+    async def handler(session: Session) -> None:
+        await begun.wait()
+        if way == "down":
+            for word in words:
+                await session.send(word)
+        async for message in session:
+            arrived.append(message)  # noqa: PERF401 - one by one, for whoever looks meanwhile
+
+    here = await place(handler)
+    async with HostileProxy(here.url) as proxy, hybridws.connect(proxy.url, transports=(transport,)) as session:
+        await proxy.flip(f"cut:20k:{way}", cut=True)
+        begun.set()
+        if way == "down":
+            assert await take(session, len(words), 60) == words
+        else:
+            for word in words:
+                await session.send(word)
+            await until(lambda: len(arrived) == len(words), 60)
+            assert arrived == words
+        assert session.info.resets == 0

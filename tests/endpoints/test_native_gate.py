@@ -218,12 +218,16 @@ async def test_refused_requests_are_counted(place: Mounting, dial: Dial, caplog:
         await tally.now(cause)
     await talk.post("/v1/nobody/send", encode("json", [talk.attach(0)]))
     await tally.now("no_session")
+    farewell = encode("json", [talk.attach(0), ["#", 1], ["c", 1001, ""]])
+    await talk.post("send", farewell)
+    await talk.post("send", farewell)  # a page that closes may say so twice
+    await tally.now("ended")
     await talk.hello()
     await tally.now("not_authenticated")
     await dial(served).open(auth="bob:1")
     assert (await dial(served).hello(auth="bob:2")).status == 429
     await tally.now("too_many_opens")
-    assert len(logged(caplog)) == served.server.refusals.counts.total() == 12
+    assert len(logged(caplog)) == served.server.refusals.counts.total() == 13
     assert talk.key not in caplog.text
     assert talk.sid not in "".join(logged(caplog))
 

@@ -1,7 +1,7 @@
 // Drives one browser for the tests. Usage: node browser.mjs chromium|firefox PATH-OF-THE-BROWSER
 //
 // Takes one command a line as JSON on standard input and answers each with a line {id, value} or {id, error}:
-//   open  tab url            a new tab, shown to the front; waits until its page is complete
+//   open  tab url kind       a new tab or window, or another page in the one of this name; waits until it is complete
 //   call  tab name args      call window.NAME(...args) and wait for its value (both travel as JSON text, which carries
 //                            lone surrogates too)
 //   until tab script         wait until the expression is true
@@ -55,8 +55,8 @@ const browser = await puppeteer.launch({
 const tabs = new Map();
 
 const commands = {
-  async open({ tab, url }) {
-    const page = await browser.newPage();
+  async open({ tab, url, kind }) {
+    const page = tabs.get(tab) ?? (await browser.newPage({ type: kind }));
     page.setDefaultTimeout(PATIENCE);
     tabs.set(tab, page);
     await page.goto(url, { waitUntil: "load" });

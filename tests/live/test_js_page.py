@@ -30,8 +30,9 @@ PAGE: Final = """<!doctype html>
 <body><script src="/count/hybridws.js"></script><script src="/page.js"></script></body></html>
 """
 SCRIPT: Final = """
-const options = Object.fromEntries(new URLSearchParams(location.search));
+window.options = Object.fromEntries(new URLSearchParams(location.search));
 if (options.transports) options.transports = options.transports.split(",");
+if (options.mute) navigator.sendBeacon = () => true; // as a browser that loses them
 const got = JSON.parse(sessionStorage.getItem("got") || "[]");
 window.got = got;
 window.ws = new HybridWS("/count", [], options);
@@ -159,14 +160,16 @@ async def test_in_a_worker(serve: Serve, browser: Browser) -> None:
         assert await tab.call("hire") == "1"
 
 
-@pytest.mark.parametrize("transports", ["websocket", "stream", "poll"])
-async def test_closed_tab_says_goodbye(serve: Serve, browser: Browser, transports: str) -> None:
-    """A tab that is closed says so, each time: the server need not wait for it to come back."""
+@pytest.mark.parametrize(
+    "query", ["transports=websocket", "transports=stream", "transports=poll", "transports=websocket&mute=1"]
+)
+async def test_closed_tab_says_goodbye(serve: Serve, browser: Browser, query: str) -> None:
+    """A tab that is closed says so, each time, and on a WebSocket also where the browser loses its beacon."""
     counter = Counter()
     url = await serve(application(counter))
     for number in range(1, CLOSINGS + 1):
-        async with browser.tab("one", f"{url}/?transports={transports}") as tab:
-            await tab.until("window.got && got.length > 2")
+        async with browser.tab("one", f"{url}/?{query}") as tab:
+            await tab.until("window.got && got.length > 2 && ws.transport == options.transports[0]")
         async with asyncio.timeout(PATIENCE):
             await counter.until(lambda number=number: len(counter.ends) == number)  # type: ignore[misc]
     assert counter.ends == [1001] * CLOSINGS

@@ -35,6 +35,6 @@ export function websocket(pilot, carrier) {
       carrier._stop(fault);
     }
   };
-  ws.onclose = ({ code, reason }) => carrier._stop("closed with " + code + " " + reason, code);
+  ws.onclose = ({ code, reason }) => carrier._stop("closed with " + code + (reason && ": " + reason), code);
   ws.onerror = () => {}; // close says more
 }
