@@ -536,7 +536,7 @@ async def test_after_the_wait_it_goes_on(place: Mounting, monkeypatch: pytest.Mo
             await until(lambda: session.online and len(here.server.sessions) == 1)
             await lose(proxy, here.session)
             await proxy.flip("ok")
-            await until(lambda: session.info.resets == count)  # noqa: B023 - awaited within the loop
+            await until(lambda: session.info.resets >= count)  # noqa: B023 - awaited within the loop
         await until(lambda: session.online and len(here.server.sessions) == 1)
         await session.send("still here")
         assert await take(session, 1) == ["still here"]
