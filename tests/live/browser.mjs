@@ -9,6 +9,9 @@
 //   click tab selector
 //   press tab keys           press these keys, one after the other, in the tab that is brought to the front
 //   audit tab                have axe-core look at the page; the value is what it finds wrong, in a line each
+//   offline tab on           take the network away from a tab, or give it back
+//   freeze tab on            freeze a tab as the browser does with one that is long hidden, or let it go on
+//   double tab as            open the page of a tab once more from there, as duplicating the tab does: with its storage
 //   shut  tab                close the tab
 // The first line that it prints tells the browser's version. It ends, and the browser with it, when its input ends.
 
@@ -47,6 +50,7 @@ const browser = await puppeteer.launch({
   executablePath,
   headless: true,
   args: name === "firefox" ? [] : CHROMIUM_FLAGS,
+  ignoreDefaultArgs: ["--disable-back-forward-cache"], // people have it
   extraPrefsFirefox: FIREFOX_SETTINGS,
   timeout: START,
   protocolTimeout: START,
@@ -68,11 +72,13 @@ const commands = {
   async until({ tab, script }) {
     const page = tabs.get(tab);
     const end = Date.now() + PATIENCE;
-    while (!(await page.evaluate(script))) {
+    let fault = "";
+    const holds = () => page.evaluate(script).catch((thrown) => void (fault = thrown.message)); // pages come and go
+    while (!(await holds())) {
       if (Date.now() > end) {
         const show = () => [JSON.stringify(document.documentElement.dataset), document.body.innerText];
         const shown = await page.evaluate(show);
-        throw new Error([`never true: ${script}`, "in this page:", ...shown].join("\n"));
+        throw new Error([`never true: ${script}`, fault, "in this page:", ...shown].join("\n"));
       }
       await setTimeout(LOOK_EVERY);
     }
@@ -104,6 +110,24 @@ const commands = {
     return violations.flatMap(({ id, impact, help, nodes }) =>
       nodes.map(({ target, failureSummary }) => `${impact}: ${id}: ${help}: ${target}: ${failureSummary}`),
     );
+  },
+  async offline({ tab, on }) {
+    await tabs.get(tab).setOfflineMode(on);
+  },
+  async freeze({ tab, on }) {
+    const page = tabs.get(tab);
+    if (name === "firefox") await page.evaluate((type) => document.dispatchEvent(new Event(type)), on ? "freeze" : "resume");
+    else {
+      const session = await page.createCDPSession();
+      await session.send("Page.setWebLifecycleState", { state: on ? "frozen" : "active" });
+      await session.detach();
+    }
+  },
+  async double({ tab, as }) {
+    const page = tabs.get(tab);
+    const popup = new Promise((resolve) => page.once("popup", resolve));
+    await page.evaluate(() => void window.open(location.href));
+    tabs.set(as, await popup);
   },
   async shut({ tab }) {
     const page = tabs.get(tab);

@@ -192,6 +192,23 @@ class Tab:
         found: list[str] = await self._browser.ask("audit", tab=self._name)
         return found
 
+    async def offline(self, *, on: bool) -> None:
+        """Take the network away from the tab, or give it back."""
+        await self._browser.ask("offline", tab=self._name, on=on)
+
+    async def freeze(self, *, on: bool) -> None:
+        """Freeze the tab, as browsers do with one that is long hidden, or let it go on; Firefox's page is told so."""
+        await self._browser.ask("freeze", tab=self._name, on=on)
+
+    @asynccontextmanager
+    async def double(self, name: str) -> AsyncGenerator[Tab]:
+        """Open the tab's page once more, with what it has stored, for the time of a `with`."""
+        try:
+            await self._browser.ask("double", tab=self._name, **{"as": name})
+            yield Tab(self._browser, name)
+        finally:
+            await self._browser.ask("shut", tab=name)
+
     async def shut(self) -> None:
         """Close the tab."""
         await self._browser.ask("shut", tab=self._name)
