@@ -1,7 +1,8 @@
 // Drives one browser for the tests. Usage: node browser.mjs chromium|firefox PATH-OF-THE-BROWSER
 //
 // Takes one command a line as JSON on standard input and answers each with a line {id, value} or {id, error}:
-//   open  tab url            a new tab, shown to the front; waits until its page is complete
+//   open  tab url proxy      a new tab, shown to the front; waits until its page is complete. All that the tab asks for it
+//                            asks from the proxy, HOST:PORT, if there is one
 //   call  tab name args      call window.NAME(...args) and wait for its value (both travel as JSON text, which carries
 //                            lone surrogates too)
 //   until tab script         wait until the expression is true
@@ -42,6 +43,7 @@ const FIREFOX_SETTINGS = {
   "dom.min_background_timeout_value_without_budget_throttling": 4,
   "dom.timeout.enable_budget_timer_throttling": false,
   "ui.prefersReducedMotion": 1, // as above
+  "network.proxy.allow_hijacking_localhost": true, // a tab that is told of a proxy asks that for what is on this machine
 };
 
 const [name, executablePath] = process.argv.slice(2);
@@ -59,8 +61,11 @@ const browser = await puppeteer.launch({
 const tabs = new Map();
 
 const commands = {
-  async open({ tab, url }) {
-    const page = await browser.newPage();
+  async open({ tab, url, proxy }) {
+    // Left to themselves browsers ask no proxy for what is on this machine.
+    const place = proxy ? await browser.createBrowserContext({ proxyServer: proxy, proxyBypassList: ["<-loopback>"] }) : browser;
+    const page = await place.newPage();
+    if (proxy) page.once("close", () => place.close());
     page.setDefaultTimeout(PATIENCE);
     tabs.set(tab, page);
     await page.goto(url, { waitUntil: "load" });

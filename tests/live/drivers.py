@@ -92,10 +92,10 @@ class Browser:
         return await asyncio.to_thread(self._drive, what, details)
 
     @asynccontextmanager
-    async def tab(self, name: str, url: str) -> AsyncGenerator[Tab]:
-        """Open a tab for the time of a `with`."""
+    async def tab(self, name: str, url: str, proxy: str = "") -> AsyncGenerator[Tab]:
+        """Open a tab for the time of a `with`; with a forward proxy (HOST:PORT) that is asked for all it loads."""
         try:
-            await self.ask("open", tab=name, url=url)
+            await self.ask("open", tab=name, url=url, proxy=proxy)
             yield Tab(self, name)
         finally:
             await self.ask("shut", tab=name)
