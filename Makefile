@@ -1,7 +1,7 @@
 # The project's commands. Each needs Python 3.11 or newer and sets up what else it needs; a second run is quick.
 # More for the program: make demo ARGS="--port 8081", make test ARGS="tests/core -x"
 
-.PHONY: help demo test test-ways test-compiled test-all check js fmt simulate mutants guards fuzz torture autobahn bench profile bench-networks
+.PHONY: help demo test test-ways test-compiled test-all check js fmt simulate mutants guards fuzz torture endurance autobahn bench profile bench-networks
 
 help:      ## Say what can be made
 	@sed -n 's/^\([a-z-]*\): *##/make \1\t/p' Makefile
@@ -46,6 +46,9 @@ fuzz:      ## Fuzz every decoder, a minute each (HYBRIDWS_SECONDS)
 
 torture:   ## Hold the trials of hybridws torture at full length against a server of our own (some 20 minutes)
 	@tools/setup test && tools/torture $(ARGS)
+
+endurance: ## Hold a server under 1,000 clients: a fault each per 30 s for an hour, stalled ones, a cut of all at once
+	@tools/setup test && .venv/bin/python -m tools.endurance $(ARGS)
 
 autobahn:  ## Run the public Autobahn suite against a raw WebSocket, where a Python 2.7 can be found
 	@tools/setup test && tools/autobahn $(ARGS)

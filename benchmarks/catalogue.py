@@ -108,3 +108,24 @@ TARGETS: Final = (
     Target("stream-echo", _OURS, "sockjs-node", 2),
     Target("opens", _OURS, "ws", 2),
 )
+
+
+class Bound(NamedTuple):
+    """What hybridws is to keep to, whatever others do."""
+
+    title: str
+    ours: tuple[str, ...]
+    workload: str
+    what: Literal["kilobytes", "lag", "cpu"]
+    most: float
+    unit: str
+    against: str = ""
+    """A workload: what counts is how many times its figure that is."""
+
+
+BOUNDS: Final = (
+    Bound("Memory of an idle WebSocket", _OURS, "idle-ws", "kilobytes", 8, "kB"),
+    Bound("Memory of a parked poll", _OURS, "idle-poll", "kilobytes", 7, "kB"),
+    Bound("Loop lag p99 in a fan-out to 5,000", _OURS, "fanout-5000", "lag", 50, "ms"),
+    Bound("CPU of an echo with 10,000 sessions, against 100", _OURS, "grow-10000", "cpu", 1.3, "×", "grow-100"),
+)

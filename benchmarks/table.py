@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.catalogue import PEERS, TARGETS, WORKLOADS, Workload
+from benchmarks.catalogue import BOUNDS, PEERS, TARGETS, WORKLOADS, Workload
 
 if TYPE_CHECKING:
     from benchmarks.load import Measure
@@ -52,7 +52,7 @@ def write(results: Results, left_out: dict[str, str], about: str) -> str:
             "Left out: " + "; ".join(f"{titles.get(name, name)} ({why})" for name, why in left_out.items()) + "."
         )
     parts += [section for workload in WORKLOADS if (section := _section(workload, results))]
-    parts += [section for section in (_growth(results), _targets(results)) if section]
+    parts += [section for section in (_growth(results), _targets(results), _bounds(results)) if section]
     return "\n\n".join(parts) + "\n"
 
 
@@ -146,3 +146,20 @@ def _targets(results: Results) -> str:
     return "\n".join(
         [*head, "| workload | ours | against | target | measured | |", "|---|---|---|---|---|---|", *lines]
     )
+
+
+def _bounds(results: Results) -> str:
+    titles = {peer.name: peer.title.replace("**", "") for peer in PEERS}
+    lines = []
+    for bound in BOUNDS:
+        for ours in bound.ours:
+            rounds, base = results.get((bound.workload, ours)), results.get((bound.against, ours))
+            if not rounds or (bound.against and not base):
+                continue
+            values = ratios(base, rounds) if base else [getattr(one, bound.what) for one in rounds]
+            verdict = "kept" if median(values) <= bound.most else f"over by {median(values) / bound.most - 1:.0%}"
+            cells = (bound.title, titles[ours], f"{bound.most:g} {bound.unit}", spread(values), verdict)
+            lines.append(f"| {' | '.join(cells)} |")
+    if not lines:
+        return ""
+    return "\n".join(["### Bounds", "", "| | ours | at most | measured | |", "|---|---|---|---|---|", *lines])

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine
 from functools import partial
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from hybridws import hub
@@ -43,6 +44,8 @@ message."""
 
 MAX_TICK: Final = 1.0
 """Seconds between two looks at all sessions: what is due is done at most so much late."""
+SLICE: Final = 100
+"""Sessions that are looked at in one turn of the loop, in about half a millisecond; then others have theirs."""
 LAST_GRACE: Final = 1.0
 """Seconds that a cancelled handler may take when the server stops; at most a quarter of all the time for that."""
 LOOK: Final = 0.02
@@ -158,13 +161,15 @@ class Server:
         self._proxy_watch: Final = None if self.gate.knows_proxies else ProxyWatch()
         self._asking: Final[dict[int, list[object]]] = {}  # for each client who is being asked who it is: the revoked
         self._fresh: Final[dict[str, str]] = {}  # sessions that nobody has attached to, with their addresses
-        self._graves: Final[dict[str, tuple[Closed, float]]] = {}  # how sessions ended, and until when it is remembered
+        self._graves: Final[
+            dict[str, tuple[Closed, float]]
+        ] = {}  # how sessions ended, until when it is remembered: oldest first
         self._nonces: Final[dict[str, Session]] = {}
         self._warned_foreign = False
         self._turned_away = 0
         self._stop: Stop | None = None
         self._attend: Final[set[Session]] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None  # for the next tick, or what is left of this one
         self._attend_timer: asyncio.TimerHandle | None = None
         self._tick_every = min(
             MAX_TICK,
@@ -389,9 +394,9 @@ class Server:
     async def _renew(self, session: Session, auth: object) -> None:
         """Take fresh credentials: for the same user they prolong the session, all else ends it."""
         try:
-            admission = await self.identify(session.request, auth)
+            admission = await self.identify(session.http_request, auth)
         except Refused as fault:
-            self.turn_away(fault, session.request)
+            self.turn_away(fault, session.http_request)
             session.abort(fault.code, fault.reason)
             return
         if admission.user != session.user:
@@ -430,13 +435,23 @@ class Server:
 
     def _tick(self) -> None:
         """Look after every session: one timer for all of them, and none while there are none."""
-        now = asyncio.get_running_loop().time()
-        for session, name in list(self._kept.items()):
+        self._sweep(iter(list(self._kept)))
+
+    def _sweep(self, left: Iterator[Session]) -> None:
+        """Look after some of those that are left to be looked after; nobody but this forgets any."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        some = list(islice(left, SLICE))
+        for session in some:
             session.tick(now)
             if session.forgettable(now):
-                self._forget(session, name, now)
-        for name in [name for name, (_, until) in self._graves.items() if until <= now]:
+                self._forget(session, now)
+        over = list(takewhile(lambda name: self._graves[name][1] <= now, islice(self._graves, SLICE)))
+        for name in over:
             del self._graves[name]
+        if SLICE in (len(some), len(over)):
+            self._timer = loop.call_soon(self._sweep, left)
+            return
         self._timer = None
         if self._kept or self._graves:
             self._plan_tick()
@@ -451,8 +466,8 @@ class Server:
         if self._kept:
             self._attend_timer = asyncio.get_running_loop().call_later(self.options.ack_delay, self._ack_all)
 
-    def _forget(self, session: Session, name: str, now: float) -> None:
-        del self._kept[session]
+    def _forget(self, session: Session, now: float) -> None:
+        name = self._kept.pop(session)
         if self._named.get(name) is session:
             del self._named[name]
         if session.link.codec.numbered and session.closed:

@@ -103,13 +103,13 @@ class Session:
         "events",
         "expires_at",
         "handler",
+        "http_request",
         "id",
         "key",
         "link",
         "on_auth",
         "on_message",
         "opened_at",
-        "request",
         "round_trip",
         "skipped",
         "slow",
@@ -137,7 +137,7 @@ class Session:
         self.key = ""
         """The secret with which transports attach, in the native protocol; never log it."""
         self.link: Final = link
-        self.request: Final = request
+        self.http_request: Final = request
         """The request that opened the session."""
         self.admitted: tuple[bytes | None, ...] = (None, None, None)
         """Digests of the credentials that the client has shown: Cookie, Authorization, auth."""
@@ -289,7 +289,7 @@ class Session:
             )
         self.post(words)
 
-    async def ask(self, value: object, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - a value; the API
+    async def request(self, value: object, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - a value; the API
         """Send a request and wait for its one answer, at most `timeout` seconds (None: while the session lives).
 
         Raises RequestFailed when the answer is an error, TimeoutError, and what `send` raises. A client that speaks

@@ -191,8 +191,8 @@ async def test_a_mount_on_a_sub_application(serve: Serve, client: ClientSession)
         assert answer.status == 404
     async with client.ws_connect(f"{address}/api/v2/chat/websocket"):
         (session,) = server.sessions
-        assert session.request.path == "/api/v2/chat/websocket"
-        assert session.request.tail == "/websocket"
+        assert session.http_request.path == "/api/v2/chat/websocket"
+        assert session.http_request.tail == "/websocket"
 
 
 async def test_the_iframe_page_knows_where_it_is(serve: Serve, client: ClientSession) -> None:
@@ -275,7 +275,7 @@ async def test_the_opening_request_is_what_the_browser_sent(serve: Serve, client
         protocols=["v1", "v2"],
     ) as socket:
         (session,) = server.sessions
-        request = session.request
+        request = session.http_request
         assert (request.method, request.path, request.tail) == ("GET", "/api/chat/websocket", "/websocket")
         assert dict(request.query) == {"room": "tea", "x": " "}
         assert request.headers["x-CUSTOM"] == "yes"

@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hybridws import Options, Server
+from hybridws.core.codec import JSON
 from hybridws.core.sockjs import RAW, SOCKJS
 from hybridws.errors import SessionClosed
+from hybridws.events import Ended
+from hybridws.server import SLICE
 from hybridws.session import Closed, Session
 from tests.memory import Wire, asked, idle
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from hybridws.events import Event
 
     Handler = Callable[[Session], Coroutine[Any, Any, object]]
 
@@ -398,6 +404,31 @@ async def test_a_quiet_transport_is_sent_heartbeats_by_the_servers_clock(start: 
 
 
 # ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_tick_takes_turns_with_others(start: Callable[..., Server]) -> None:
+    """However many sessions there are, a turn of the loop looks at few; each is looked at, whoever comes or goes."""
+    server = start(lambda _session, _message: None, attach_timeout=0.05)
+    many = [server.open(JSON, asked()) for _ in range(5 * SLICE)]
+    turn = 0
+    ended: dict[Session, int] = {}
+    late: list[Session] = []
+
+    def observe(event: Event) -> None:
+        if isinstance(event, Ended):
+            ended[event.session] = turn
+            if event.session is many[0]:  # the first to be looked at: the others' time is still to come
+                many[-1].abort(4000, "left while others were looked at")
+                late.extend(server.open(JSON, asked()) for _ in range(SLICE))
+
+    server.events.observers.append(observe)
+    async with asyncio.timeout(PATIENCE):
+        while len(ended) < len(many) + SLICE:
+            turn += 1
+            await asyncio.sleep(0)
+    assert ended.keys() == {*many, *late}
+    looked_at = Counter(number for session, number in ended.items() if session is not many[-1])
+    assert max(looked_at.values()) <= SLICE
 
 
 async def test_close_tells_everybody_and_waits_for_the_handlers() -> None:

@@ -660,12 +660,12 @@ async def test_the_opening_request_is_at_hand() -> None:
     session = begin()
     request = asked(headers={"User-Agent": "a browser"}, remote="192.0.2.7")
     other = Session("s2", session.link, request, Clock())
-    assert other.request is request
-    assert other.request.headers["user-agent"] == "a browser"
-    assert other.request.cookies == {"user": "ada"}
-    assert other.request.query == {"room": "tea"}
-    assert (other.request.remote, other.request.method) == ("192.0.2.7", "GET")
-    assert other.request.path == "/chat/000/abc/websocket"
+    assert other.http_request is request
+    assert other.http_request.headers["user-agent"] == "a browser"
+    assert other.http_request.cookies == {"user": "ada"}
+    assert other.http_request.query == {"room": "tea"}
+    assert (other.http_request.remote, other.http_request.method) == ("192.0.2.7", "GET")
+    assert other.http_request.path == "/chat/000/abc/websocket"
 
 
 async def test_a_session_remembers_its_opening_and_the_applications_state() -> None:

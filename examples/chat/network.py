@@ -1,4 +1,4 @@
-"""A tab's own network: a hostile proxy before this server, what can be wrong with it, and the words to command it."""
+"""A tab's own network: hostile proxies that behave alike, what can be wrong with them, and the words to command it."""
 
 from __future__ import annotations
 
@@ -105,31 +105,40 @@ def words(keys: Collection[str]) -> str:
 
 
 class Network:
-    """What is between one tab and the server."""
+    """What is between one tab and the server, and other servers that it is compared with."""
 
     def __init__(self, origin: str, host_header: str) -> None:
         """Stand before `origin`; the server sees requests as if they came to `host_header` itself."""
-        self._proxy: Final = HostileProxy(origin, host=LOOPBACK, rewrite_host=host_header)
+        self._origin: Final = origin
+        self._host_header: Final = host_header
+        self._roads: Final[list[HostileProxy]] = []
+        """All that leads through this network. What is counted is counted on the first of them."""
         self._words = "ok"
         self._preset: Preset | None = None
         self._offline = False
         self._cycle: asyncio.TimerHandle | None = None
 
-    async def start(self) -> str:
-        """Begin to pass, and return the address. Raises OSError."""
-        await self._proxy.start()
-        return self._proxy.url
+    async def lead(self, origin: str = "") -> str:
+        """Lead to the server, or to another origin, through a port of its own; return the address. Raises OSError."""
+        if origin:
+            road = HostileProxy(origin, host=LOOPBACK)
+        else:
+            road = HostileProxy(self._origin, host=LOOPBACK, rewrite_host=self._host_header)
+        await road.start()
+        self._roads.append(road)
+        return road.url
 
     async def stop(self) -> None:
         """Reset what is open, and stop."""
         self._stop_cycle()
-        await self._proxy.stop()
+        await asyncio.gather(*(road.stop() for road in self._roads))
 
     def numbers(self) -> dict[str, object]:
         """Return what has passed, and how the network behaves, for the page."""
-        counters = self._proxy.counters
+        first = self._roads[0]
+        counters = first.counters
         return {
-            "mode": str(self._proxy.mode),
+            "mode": str(first.mode),
             "offline": self._offline,
             "requests": counters.requests,
             "upgrades": counters.upgrades,
@@ -152,7 +161,7 @@ class Network:
         self._words, self._preset = text, None
         self._stop_cycle()
         if not self._offline:
-            await self._proxy.flip(text, cut=worse and not gentle)
+            await self._flip(text, cut=worse and not gentle)
 
     async def preset(self, key: str) -> None:
         """Behave as a network of the wild; an empty key ends that. Raises ValueError."""
@@ -164,7 +173,7 @@ class Network:
         if self._offline:
             return
         if found is None:
-            await self._proxy.flip("ok")
+            await self._flip("ok")
         else:
             self._step(found, 0)
 
@@ -173,27 +182,33 @@ class Network:
         self._offline = on
         self._stop_cycle()
         if on:
-            await self._proxy.flip(OFFLINE, cut=True)
+            await self._flip(OFFLINE, cut=True)
         elif self._preset:
             self._step(self._preset, 0)
         else:
-            await self._proxy.flip(self._words)
+            await self._flip(self._words)
 
     def cut(self) -> None:
         """Reset every open connection now."""
-        self._proxy.cut()
+        for road in self._roads:
+            road.cut()
 
     def freeze(self) -> None:
         """Let nothing more pass on what is open, and tell nobody."""
-        self._proxy.freeze()
+        for road in self._roads:
+            road.freeze()
+
+    async def _flip(self, mode: str, *, cut: bool = False) -> None:
+        await asyncio.gather(*(road.flip(mode, cut=cut) for road in self._roads))
 
     def _step(self, preset: Preset, number: int) -> None:
         step = preset.steps[number]
-        self._proxy.mode = parse(step.mode)
+        for road in self._roads:
+            road.mode = parse(step.mode)
         if step.old == "cut":
-            self._proxy.cut()
+            self.cut()
         elif step.old == "freeze":
-            self._proxy.freeze()
+            self.freeze()
         if step.seconds:
             following = (number + 1) % len(preset.steps)
             self._cycle = asyncio.get_running_loop().call_later(step.seconds, self._step, preset, following)

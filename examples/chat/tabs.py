@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
-from hybridws import RequestFailed
+from hybridws import RequestFailed, __version__
 
+from .compare import OURS, versions
 from .network import Network, choices
 from .probe import MAX_RATE, Probe, now
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hybridws import Session
+
+    from .compare import Peers
 
 MAX_TABS: Final = 60
 """Tabs with a network of their own: each holds a port and a few connections."""
@@ -71,9 +74,10 @@ class Tab:
 class Tabs:
     """All tabs, by their names."""
 
-    def __init__(self, prefix: str) -> None:
-        """Begin without any; `prefix` is where the sessions of their pages are mounted."""
+    def __init__(self, prefix: str, peers: Peers | None = None) -> None:
+        """Begin without any; `prefix` is where the sessions of their pages are mounted, `peers` are compared with."""
         self._prefix: Final = prefix
+        self._peers: Final = peers
         self._tabs: Final[dict[str, Tab]] = {}
 
     def get(self, name: str | None) -> Tab | None:
@@ -98,11 +102,19 @@ class Tabs:
             raise web.HTTPServiceUnavailable(text=f"{MAX_TABS} tabs are open already; close one.")
         tab = Tab(_network(request))
         if tab.network:
-            tab.url = await tab.network.start()
+            tab.url = await tab.network.lead()
         self._tabs[tab.id] = tab
         asyncio.get_running_loop().call_later(WELCOME, self._forget_stranger, tab)
         told = {"tab": tab.id, "url": tab.url + self._prefix, "now": now(), "rate": tab.rate, **choices()}
-        return web.json_response(told)
+        return web.json_response({**told, "compare": await self._compare(tab.network)})
+
+    async def _compare(self, network: Network | None) -> dict[str, object] | None:
+        """Lead a tab's network to all that are compared; return where, and which versions, for the page."""
+        if network is None or self._peers is None:
+            return None
+        ours = await network.lead() + OURS
+        others = {name: await network.lead(origin) for name, origin in self._peers.origins.items()}
+        return {"urls": {"hybridws": ours, **others}, "versions": {**versions(), "hybridws": __version__}}
 
     def _forget_stranger(self, tab: Tab) -> None:
         if not tab.controls and tab.id in self._tabs:
@@ -125,7 +137,7 @@ class Tabs:
 
     async def control(self, session: Session) -> None:
         """Serve a page's control until it ends; with the last one its tab ends."""
-        tab = self.get(session.request.query.get("tab"))
+        tab = self.get(session.http_request.query.get("tab"))
         if tab is None:
             await session.close(4404, "This tab is not known here: the server was started again.")
             return

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import functools
 import importlib.util
 import ipaddress
 import signal
@@ -37,6 +38,13 @@ def add(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=to_port, default=8080, help="0 for any free one (default: %(default)s)")
     parser.add_argument("--open", action="store_true", help="open it in the browser")
+    parser.add_argument(
+        "--compare",
+        nargs="?",
+        const="",
+        metavar="FOLDER",
+        help="show Socket.IO and SockJS beside it: needs Node, and has npm put both into FOLDER (else into your cache)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -50,13 +58,17 @@ def to_port(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Serve the demo until Ctrl-C; return the exit code."""
     try:
-        application = load(assets.find(DEMO)).application
+        example = load(assets.find(DEMO))
     except FileNotFoundError as error:
         print(f"hybridws demo: {error}", file=sys.stderr)
         return 1
     try:
-        return asyncio.run(serve(application, args.host, args.port, browser=args.open))
-    except KeyboardInterrupt:  # where the loop takes no signals (Windows)
+        folder = None if args.compare is None else example.install(args.compare)
+        return asyncio.run(show(example, folder, args))
+    except example.CannotCompare as error:
+        print(f"hybridws demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:  # while npm works, or where the loop takes no signals (Windows)
         return 0
 
 
@@ -72,6 +84,14 @@ def load(folder: Path) -> ModuleType:
     sys.modules[spec.name] = module  # its modules look each other up there
     spec.loader.exec_module(module)
     return module
+
+
+async def show(example: ModuleType, folder: Path | None, args: argparse.Namespace) -> int:
+    """Serve the demo, and what it is compared with if there is a folder for that; return the exit code."""
+    async with contextlib.AsyncExitStack() as stack:
+        peers = await stack.enter_async_context(example.peers(folder)) if folder else None
+        application = functools.partial(example.application, peers)
+        return await serve(application, args.host, args.port, browser=args.open)
 
 
 async def serve(application: Callable[[], web.Application], host: str, port: int, *, browser: bool) -> int:

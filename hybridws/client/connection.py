@@ -24,7 +24,7 @@ from hybridws.session import Closed
 
 if TYPE_CHECKING:
     import ssl as tls
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from hybridws.dock import Stay
     from hybridws.session import Session
@@ -313,16 +313,21 @@ class Connection:
         """Messages that a slow-consumer policy of the server's dropped."""
         return self.session.skipped
 
-    async def __aiter__(self) -> AsyncIterator[Any]:
+    def __aiter__(self) -> Self:
         """Receive messages until the connection ends; with `onlost="reopen"` across sessions."""
+        aiter(self.session)  # which refuses a second reader
+        return self
+
+    async def __anext__(self) -> Any:  # noqa: ANN401 - a message is str, bytes or any JSON value
+        """Wait for the next message. Cancelling is safe: nothing is lost."""
         while True:
             session = self.session
-            async for message in session:
-                yield message
+            with suppress(StopAsyncIteration):
+                return await anext(session)
             while self.closed is None and self.session is session and not _ended_in_order(session):
                 await self._news.wait()
             if self.session is session:
-                return
+                raise StopAsyncIteration
 
     async def send(self, message: object) -> None:
         """Send text, bytes or a JSON value; see `Session.send`."""
@@ -332,9 +337,9 @@ class Connection:
         """Send without waiting; see `Session.send_nowait`."""
         self.session.send_nowait(message)
 
-    async def ask(self, value: object, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - a value; the API
-        """Send a request and wait for its answer; see `Session.ask`."""
-        return await self.session.ask(value, timeout)
+    async def request(self, value: object, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - a value; the API
+        """Send a request and wait for its answer; see `Session.request`."""
+        return await self.session.request(value, timeout)
 
     def on_request(self, answerer: Callable[[Any], Awaitable[object]]) -> Callable[[Any], Awaitable[object]]:
         """Let `answerer(value)` answer the server's requests; see `Session.on_request`."""

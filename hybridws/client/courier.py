@@ -42,6 +42,10 @@ class NetworkFault(HybridError):
     """The network, not the server, has answered, or nobody has."""
 
 
+class Late(NetworkFault):
+    """Nobody has answered in time, so the network may have turned slow; one that refuses or resets has not."""
+
+
 class Turned(HybridError):
     """The server itself has refused, with `x`."""
 
@@ -117,7 +121,7 @@ class Courier:
                 return response.status, await response.read()
         except TimeoutError:
             self.start_afresh()
-            raise NetworkFault(f"no answer within {timeout:.1f} s") from None
+            raise Late(f"no answer within {timeout:.1f} s") from None
         except (aiohttp.ClientError, OSError) as error:
             raise NetworkFault(str(error) or type(error).__name__) from None
 
@@ -131,7 +135,7 @@ class Courier:
             async with asyncio.timeout(first):
                 response = await self._http.post(url, data=body, headers=self._headers(url, STREAM), **self._request)
         except TimeoutError:
-            raise NetworkFault(f"the stream showed nothing within {first:.1f} s: it is being buffered") from None
+            raise Late(f"the stream showed nothing within {first:.1f} s: it is being buffered") from None
         except (aiohttp.ClientError, OSError) as error:
             raise NetworkFault(str(error) or type(error).__name__) from None
         try:
@@ -157,9 +161,7 @@ class Courier:
             except TimeoutError:
                 silent = loop.time() - begun
                 if first or silent >= patience():
-                    raise NetworkFault(
-                        f"the stream showed nothing for {silent:.1f} s: it is buffered or dead"
-                    ) from None
+                    raise Late(f"the stream showed nothing for {silent:.1f} s: it is buffered or dead") from None
 
     async def websocket(self, max_size: int) -> WebSocket:
         """Open a WebSocket. Raises NetworkFault."""

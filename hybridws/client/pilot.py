@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hybridws.client import carriers
 from hybridws.client.acks import Acks
-from hybridws.client.courier import Courier, NetworkFault, Turned
+from hybridws.client.courier import Courier, Late, NetworkFault, Turned
 from hybridws.client.news import Attempt, Event, Info
 from hybridws.client.opening import CODECS, Bid, NothingShared, ask, first_words
 from hybridws.client.renewal import Renewal
@@ -105,7 +105,7 @@ class Pilot:
     def network_changed(self) -> None:
         """Try everything again, at once: this may be another network."""
         self.ladder.network_changed(self._now())
-        self.watch.idle.network_changed()
+        self.watch.network_changed()
         self._backoff.succeeded()
         self._retry_at = self._http_at = 0.0
         self._bell.ring()
@@ -251,6 +251,8 @@ class Pilot:
                 await CARRIERS[name](self)
                 attempt.failure = attempt.failure or "another transport took over, or the session ended"
         except (NetworkFault, Malformed, TooLarge) as fault:
+            if isinstance(fault, Late):
+                self.watch.doubt()
             self._failed(name, attempt, str(fault))
         except Turned as turned:
             attempt.failure = self._why = str(turned)
@@ -275,7 +277,6 @@ class Pilot:
 
     def _failed(self, name: str, attempt: Attempt, why: str) -> None:
         now = self._now()
-        self.watch.doubt()
         if attempt.took is None:
             attempt.took = time.time() - attempt.at
             self.ladder.rungs[name].failed(now, random())  # noqa: S311 - jitter

@@ -54,6 +54,11 @@ class Watch:
         """Note that an answer did not come in time: it may be lost, or the network may have turned slow."""
         self._doubts = min(MOST_DOUBTS, self._doubts + 1)
 
+    def network_changed(self) -> None:
+        """Forget what only the network before has shown."""
+        self._doubts = 0
+        self.idle.network_changed()
+
     def measured(self, seconds: float) -> None:
         """Note how long an answer took."""
         self._doubts = 0

@@ -209,7 +209,7 @@ class Desk:
         if row is None or row.session.closed:
             return None
         session = row.session
-        headers = session.request.headers
+        headers = session.http_request.headers
         return {
             "id": session.id,
             "cells": _cells(row),

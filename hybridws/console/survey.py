@@ -40,7 +40,7 @@ class Row:
         self.session = session
         self.mount = server.name
         self.name = label(session.user)
-        self.address = server.gate.address(session.request)
+        self.address = server.gate.address(session.http_request)
         self.words = f"{session.id} {self.name} {self.address} {self.mount}".lower()
         """What a filter looks into, besides the transport."""
         self.per_in = self.per_out = self.bytes = 0.0

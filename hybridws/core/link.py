@@ -34,7 +34,12 @@ if TYPE_CHECKING:
 
 ACK_EVERY: Final = 32
 """Packets after which an ack goes alone: often enough to keep a sender's buffer from filling (protocol §5)."""
-
+NARROWEST: Final = 1024
+"""Bytes of a frame that is never made smaller: what is cut within so few is not cut for its size."""
+SHRINKS_TO: Final = 4
+"""What a frame must be divided by if one that began with the same packet did not arrive."""
+GROWS_AFTER: Final = 4
+"""Acks that tell news, after which frames that were made smaller become twice as large."""
 
 _LAST: Final = SAFE_INTEGER - 2
 """The last number but one: numbers end before 2^53."""
@@ -82,6 +87,10 @@ class Link:
         "_early_order",
         "_early_size",
         "_held",
+        "_news",
+        "_room",
+        "_tried",
+        "_tried_size",
         "ackable",
         "came",
         "codec",
@@ -116,6 +125,10 @@ class Link:
         self._early: dict[int, tuple[Packet, int]] = {}
         self._early_order: list[int] = []  # their numbers, a heap
         self._early_size = 0
+        self._room = 0  # bytes that a frame may have on this network; 0: as many as it likes
+        self._news = 0  # acks that told news since this has changed
+        self._tried = -1  # what was confirmed when a frame last began with the oldest packet ...
+        self._tried_size = 0  # ... and the bytes of that frame
 
     def __repr__(self) -> str:
         """Tell how far the conversation has come."""
@@ -201,14 +214,21 @@ class Link:
         if not lane.placed:
             start = max(lane.written, self.outbox.confirmed) + 1
             head.append(self.codec.dumps(Position(start), self.options))
-        kept = []
-        if more:
-            room = (limit or self.options.chunk) - sum(len(words) + 1 for words in head)
-            kept = self.outbox.since(lane.written, room)[: max(self.options.max_packets - len(head), 1)]
+        kept = self._next(lane, limit or self.options.chunk, head) if more else []
         if kept:
             head += self._filled(kept)
         frame = self.codec.frames(head)[0]
         return [Frame(frame.opcode, frame.payload, len(kept), ack, places=True)]
+
+    def _next(self, lane: Lane, room: int, head: list[bytes]) -> list[bytes | None]:
+        """Return the next packets, as many as find room behind the head of a frame; one at least."""
+        if self._room or self.outbox.confirmed == self._tried:
+            room = min(room, self._fits(lane) or room)
+        for words in head:
+            room -= len(words) + 1
+        kept = self.outbox.since(lane.written, room)
+        most = self.options.max_packets - len(head)
+        return kept if len(kept) <= most else kept[: max(most, 1)]
 
     def _filled(self, kept: list[bytes | None]) -> list[bytes]:
         """Put a word for each run of packets that were dropped."""
@@ -234,12 +254,28 @@ class Link:
 
     def wrote(self, lane: Lane, frame: Frame) -> None:
         """Note that the transport was given this frame. Nothing is forgotten by it."""
-        lane.written = max(lane.written, self.outbox.confirmed) + frame.packets
+        confirmed = self.outbox.confirmed
+        if frame.packets and frame.places and lane.written <= confirmed:
+            if confirmed == self._tried:
+                self._room, self._news = self._fits(lane), 0
+            self._tried, self._tried_size = confirmed, len(frame.payload)
+        lane.written = max(lane.written, confirmed) + frame.packets
         if frame.ack >= 0:
             lane.acked = frame.ack
             lane.acked_bytes = self.came
             lane.owes = False
         lane.placed = lane.placed or frame.places
+
+    def _fits(self, lane: Lane) -> int:
+        """Return the bytes that a frame may have on this network, 0 if that is not known.
+
+        Fewer than before, if it begins with what was written already, and did not arrive: some networks cut each
+        connection after so many bytes, and a larger frame never arrives, however often it is said.
+        """
+        confirmed = self.outbox.confirmed
+        if lane.written > confirmed or confirmed != self._tried or self._tried_size <= NARROWEST:
+            return self._room
+        return max(self._tried_size // SHRINKS_TO, NARROWEST)
 
     def ack_due(self, lane: Lane) -> bool:
         """Tell whether so much has come that it should be acked without waiting for something to ride on."""
@@ -251,9 +287,17 @@ class Link:
         """Forget what the other side has: `count` packets in all. Raises Malformed for more than was said."""
         if count > self.outbox.last:
             raise Malformed(f"an ack of {count} is beyond the {self.outbox.last} packets that were sent")
-        self.outbox.confirm(count)
+        if self.outbox.confirm(count) and self._room:
+            self._grow()
         if self.said is not None and not self.outbox:
             self.end()
+
+    def _grow(self) -> None:
+        """Let frames become larger again after some acks that told news."""
+        self._news += 1
+        if self._news == GROWS_AFTER:
+            larger = 2 * self._room
+            self._room, self._news = larger if larger < self.options.max_batch else 0, 0
 
     def presume(self, lane: Lane) -> None:
         """Take what this transport gave to the network for arrived, since its client cannot say so.

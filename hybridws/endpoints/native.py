@@ -110,7 +110,7 @@ async def _make(visit: Visit, greeting: Greeting) -> tuple[Session, bool]:
     route = route_of(request)
     known = server.repeated(greeting.nonce) if greeting.nonce else None
     if known:
-        if known.request.headers.get("Origin") != request.headers.get("Origin"):
+        if known.http_request.headers.get("Origin") != request.headers.get("Origin"):
             raise Forbidden("this nonce is another page's")
         admission = await server.identify(request, greeting.auth)
         if admission.user != known.user:

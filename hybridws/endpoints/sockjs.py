@@ -174,7 +174,7 @@ async def _session(visit: Visit) -> Session:
 
 def _check_owner(session: Session, request: Request) -> None:
     """Refuse a page of another origin than the one that opened the session: it has only guessed or read its name."""
-    opened, now = session.request.headers.get("Origin"), request.headers.get("Origin")
+    opened, now = session.http_request.headers.get("Origin"), request.headers.get("Origin")
     if opened and now and opened != now:
         raise Forbidden(f"this session belongs to pages of {opened}", cause="another_page")
 

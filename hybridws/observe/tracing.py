@@ -60,7 +60,7 @@ class Trace:
         self._tracer = tracer
         self._root = tracer.start_span(
             "hybridws session",
-            context=propagate.extract(session.request.headers),
+            context=propagate.extract(session.http_request.headers),
             kind=trace.SpanKind.SERVER,
             attributes={
                 "hybridws.mount": server.name,

@@ -87,7 +87,7 @@ class Client:
         self.session: Final = session
         """The session as the handler sees it."""
         link = Link(session.link.codec, session.link.options)
-        self._mine: Final = Session(session.id, link, session.request, time.time, Session.owe_ack)
+        self._mine: Final = Session(session.id, link, session.http_request, time.time, Session.owe_ack)
         server.settle(session)
         self._shuttle: Final = Shuttle(session, self._mine)
 
@@ -118,9 +118,9 @@ class Client:
         """Wait for the next message, however long."""
         return await anext(self._mine)
 
-    async def ask(self, value: object, timeout: float | None = PATIENCE) -> Any:  # noqa: ANN401, ASYNC109 - as `receive`
+    async def request(self, value: object, timeout: float | None = PATIENCE) -> Any:  # noqa: ANN401, ASYNC109 - as `receive`
         """Send a request and return its answer. Raises RequestFailed, TimeoutError, SessionClosed."""
-        return await self._mine.ask(value, timeout)
+        return await self._mine.request(value, timeout)
 
     def on_request(self, answerer: Callable[[Any], Awaitable[object]]) -> Callable[[Any], Awaitable[object]]:
         """Let `answerer(value)` answer the handler's requests; use it as a decorator."""

@@ -160,7 +160,7 @@ class Carrier:
 
     def _blame(self, fault: Refused) -> None:
         if self.at_fault:
-            self.at_fault(fault, self._session.request)
+            self.at_fault(fault, self._session.http_request)
 
     # ── what the session has to say ───────────────────────────────────────────────────────────────────────────────
 

@@ -26,6 +26,9 @@ import { encode, isNumbered, sizeOf } from "./packets.js";
 
 const ACK_EVERY = 32; // packets after which an ack goes alone (protocol §5)
 const FRAME = 65_536; // bytes of a WebSocket's frame: others get their turn
+const NARROWEST = 1024; // bytes of a frame that is never made smaller: what is cut within so few is not cut for its size
+const SHRINKS_TO = 4; // what a frame must be divided by if one that began with the same packet did not arrive
+const GROWS_AFTER = 4; // acks that tell news, after which frames that were made smaller become twice as large
 
 /** Make a conversation: what is yet to be confirmed, what has come, and whether it goes on. @param {import("./packets.js").Codec} codec @param {import("./packets.js").Limits} limits */
 export function makeLink(codec, limits) {
@@ -38,6 +41,10 @@ export function makeLink(codec, limits) {
     _came: 0, // bytes that have come in numbered packets
     /** @type {[value: any, cost: number, number: number][]} */ _inbox: [], // messages that the application has not taken
     _inboxSize: 0,
+    _room: Infinity, // bytes that a frame may have on this network, as far as is known
+    _news: 0, // acks that told news since this has changed
+    _tried: -1, // what was confirmed when a frame last began with the oldest packet ...
+    _triedSize: 0, // ... and the bytes of that frame
 
     /** Whether the conversation has ended: they closed, or have all that we said and our close. @returns {any} */
     _over: () => link._heard || (link._said && link._confirmed == link._last),
@@ -85,12 +92,27 @@ export function makeLink(codec, limits) {
       if (lane._owes || link._ackable() != lane._acked) words.push(link._encode(["a", link._acks(lane)]));
       const from = Math.max(lane._written, link._confirmed);
       if (!lane._placed) words.push(link._encode(["#", from + 1]));
+      const room = link._fits(lane);
+      limit = Math.min(limit, room);
       for (const word of words) limit -= word.length + 1;
       const kept = more ? link._since(from, limit, link._limits.buffer).slice(0, Math.max(link._limits.max_packets - words.length, 1)) : [];
-      lane._written = from + kept.length;
       lane._placed = true;
-      return codec.join([...words, ...kept]);
+      const frame = codec.join([...words, ...kept]);
+      if (kept[0] && from == link._confirmed) {
+        if (from == link._tried) link._news = 0;
+        link._room = room;
+        link._tried = from;
+        link._triedSize = frame.length;
+      }
+      lane._written = from + kept.length;
+      return frame;
     },
+
+    /** Return the bytes that a frame may have: fewer where what this one begins with was written, and did not arrive: some networks cut each connection after so many bytes. @param {Lane} lane */
+    _fits: (lane) =>
+      lane._written > link._confirmed || link._confirmed != link._tried || link._triedSize <= NARROWEST
+        ? link._room
+        : Math.max(link._triedSize / SHRINKS_TO, NARROWEST),
 
     /** Note that this transport tells the newest count, and return it. @param {Lane} lane @returns {number} */
     _acks(lane) {
@@ -118,6 +140,7 @@ export function makeLink(codec, limits) {
         if (kind == "#") source._expects = value;
         else if (kind == "a") {
           if (value > link._last) throw Error("ack " + value);
+          if (value > link._confirmed && !(++link._news % GROWS_AFTER)) link._room *= 2;
           link._confirm(value);
         } else if (kind == "h") source._owes = true;
         else if (!isNumbered(packet)) hand(packet);

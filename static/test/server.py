@@ -31,7 +31,7 @@ async def echo(session: Session) -> None:
         if message == "!close":
             await session.close(3210, "bye")
         elif message == "!ask":
-            await session.send(str(await session.ask("what?")))
+            await session.send(str(await session.request("what?")))
         else:
             await session.send(message)
 
@@ -108,7 +108,7 @@ async def mqtt(session: Session) -> None:
 
 async def relay(session: Session) -> None:
     """Pass what one says to all others (which is all that y-websocket's clients need)."""
-    room = ROOMS.setdefault(session.request.tail, set())
+    room = ROOMS.setdefault(session.http_request.tail, set())
     room.add(session)
     try:
         async for message in session:

@@ -155,12 +155,12 @@ async def test_headers_cookies_and_origin(place: Mounting) -> None:
     async with hybridws.connect(here.url, headers={"X-Own": "yes"}, cookies={"who": "me"}, first=[1]) as session:
         await take(session, 1)
         await until(lambda: session.transport == "websocket")
-        request = here.session.request
+        request = here.session.http_request
         assert request.headers["X-Own"] == "yes"
         assert request.cookies["who"] == "me"
         assert request.headers["Origin"] == here.url.removesuffix("/s")
     async with hybridws.connect(here.url) as session:
-        assert "Origin" not in here.session.request.headers
+        assert "Origin" not in here.session.http_request.headers
 
 
 # ── proxies and TLS ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -447,12 +447,12 @@ async def test_a_new_session_keeps_its_answerer(place: Mounting) -> None:
             return value + 1
 
         await until(lambda: session.transport == "websocket")
-        assert await within(here.session.ask(1)) == 2
+        assert await within(here.session.request(1)) == 2
         old = session.id
         await lose(proxy, here.session)
         await proxy.flip("ok")
         await until(lambda: session.id != old)
-        assert await within(here.session.ask(2)) == 3
+        assert await within(here.session.request(2)) == 3
 
 
 async def test_many_losses_make_it_wait(place: Mounting, caplog: pytest.LogCaptureFixture) -> None:
@@ -668,7 +668,7 @@ async def test_requests_both_ways(place: Mounting, transport: str) -> None:
             return {"double": value * 2}
 
         async for message in session:
-            await session.send(await session.ask(message))
+            await session.send(await session.request(message))
 
     here = await place(handler)
     async with hybridws.connect(here.url, transports=(transport,)) as session:
@@ -677,15 +677,15 @@ async def test_requests_both_ways(place: Mounting, transport: str) -> None:
         async def _answer(value: str) -> str:
             return value[::-1]
 
-        assert await within(session.ask(21)) == {"double": 42}
+        assert await within(session.request(21)) == {"double": 42}
         with pytest.raises(hybridws.RequestFailed) as caught:
-            await within(session.ask("fail"))
+            await within(session.request("fail"))
         assert (caught.value.code, caught.value.text) == (4005, "as asked")
         with pytest.raises(TimeoutError):
-            await session.ask("wait", timeout=0.05)
+            await session.request("wait", timeout=0.05)
         await session.send("abc")
         assert await take(session, 1) == ["cba"]
-        waiting = asyncio.create_task(session.ask("wait"))
+        waiting = asyncio.create_task(session.request("wait"))
         await asyncio.sleep(0)
         await session.close()
         with pytest.raises(hybridws.SessionClosed):
@@ -1019,3 +1019,20 @@ async def test_the_network_is_tried_anew_when_told(place: Mounting) -> None:
         proxy.mode = "ok"
         session.network_changed()
         assert await until(lambda: session.transport == "websocket") < 5 * 0.2
+
+
+async def test_messages_one_by_one(place: Mounting) -> None:
+    """`anext` takes one, as on a server's session; it goes on after a cancelled one, and a second reader is refused."""
+    here = await place(echo)
+    async with hybridws.connect(here.url) as session:
+        with pytest.raises(TimeoutError):
+            await within(anext(session), 0.05)
+        await session.send("one")
+        assert await within(anext(session)) == "one"
+        waiting = asyncio.create_task(anext(session))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="read by another task"):
+            await anext(session)
+        await session.close()
+        with pytest.raises(StopAsyncIteration):
+            await waiting

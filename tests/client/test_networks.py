@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 import hybridws
+from hybridws.client.watch import LEAST_PATIENCE
 from hybridws.core import ladder
 from hybridws.core.ladder import Ladder
 from hybridws.testing import HostileProxy
@@ -154,6 +155,24 @@ async def test_silence_on_both_sides(place: Mounting) -> None:
     async with asyncio.TaskGroup() as group:
         for transport in TRANSPORTS:
             group.create_task(live(transport))
+
+
+async def test_a_refusal_is_not_late(place: Mounting) -> None:
+    """Only an answer that does not come lengthens the patience with the next one: a gateway's 502 came at once."""
+    here = await place(echo)
+    async with HostileProxy(here.url) as proxy, hybridws.connect(proxy.url, transports=("poll",)) as session:
+        await until(lambda: session.online)
+
+        def failures(word: str) -> list[str]:
+            return [attempt.failure for attempt in session.info.attempts if word in (attempt.failure or "")]
+
+        await proxy.flip("bad_gateway:1", cut=True)
+        await until(lambda: len(failures("status 502")) >= 3, 3.5 * SLACK)
+        usual = max(LEAST_PATIENCE, 4 * session.info.round_trip)
+        proxy.mode = "slow:0:60s"
+        await until(lambda: failures("no answer within"), 30)
+        assert float(failures("no answer within")[0].split()[-2]) <= 4 * usual  # a POST may take twice as long
+        await proxy.flip("ok", cut=True)  # or its goodbye would be waited for
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -428,4 +447,34 @@ async def test_a_network_that_turns_slow(place: Mounting, *, cut: bool) -> None:
         for number in range(20):
             await session.send(number)
         assert await take(session, 20, 60) == list(range(20))
+        assert session.info.resets == 0
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("way", ["down", "up"])
+async def test_a_network_that_cuts_what_is_large(place: Mounting, way: str, transport: str) -> None:
+    """Each connection is cut after 20 kB, and five times as much waits: it gets through, in smaller pieces."""
+    words = [f"{number} " + 1000 * "x" for number in range(100)]
+    arrived: list[object] = []
+    begun = asyncio.Event()
+
+    async def handler(session: Session) -> None:
+        await begun.wait()
+        if way == "down":
+            for word in words:
+                await session.send(word)
+        async for message in session:
+            arrived.append(message)  # noqa: PERF401 - one by one, for whoever looks meanwhile
+
+    here = await place(handler)
+    async with HostileProxy(here.url) as proxy, hybridws.connect(proxy.url, transports=(transport,)) as session:
+        await proxy.flip(f"cut:20k:{way}", cut=True)
+        begun.set()
+        if way == "down":
+            assert await take(session, len(words), 60) == words
+        else:
+            for word in words:
+                await session.send(word)
+            await until(lambda: len(arrived) == len(words), 60)
+            assert arrived == words
         assert session.info.resets == 0

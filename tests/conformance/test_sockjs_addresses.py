@@ -204,7 +204,7 @@ async def test_foreign_query(transport: str, place: Mounting) -> None:
         chunk = await wire.chunk()
         assert row.unwrap(await wire.chunk() if row.prelude else chunk) == "o"
         session = await witness.session()
-        assert session.request.query["user"] == "&\0"
+        assert session.http_request.query["user"] == "&\0"
     assert (await ask(where, "GET", "/info?t=17&x=y")).status == 200
 
 

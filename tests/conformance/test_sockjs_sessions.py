@@ -31,7 +31,7 @@ async def test_both_ways(transport: str, place: Mounting, dial: Dial) -> None:
     await peer.open()
     session = await witness.session()
     assert session.transport == transport
-    assert session.request.path.startswith("/echo")
+    assert session.http_request.path.startswith("/echo")
     assert session.closed is None
     await peer.send("up", "and up")
     assert [await witness.message(), await witness.message()] == ["up", "and up"]

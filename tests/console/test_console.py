@@ -165,7 +165,7 @@ async def test_send_and_close(stage: Staging, operate: Any, caplog: pytest.LogCa
         assert "1006" in wrong["text"]
         assert (await operator.answer(do="close", code=4001, reason="maintenance", **about))["is"] == "done"
         with pytest.raises(hybridws.SessionClosed) as ended:
-            await client.ask("anything", timeout=5)
+            await client.request("anything", timeout=5)
         assert (ended.value.code, ended.value.reason) == (4001, "maintenance")
         gone = await operator.answer(do="close", code=4001, reason="", **about)
         assert gone == {"is": "sorry", "text": "That session has ended."}

@@ -183,8 +183,8 @@ async def test_server_asks(place: Mounting, dial: Dial, witness: Witness, codec:
     await talk.open()
     session = await witness.session()
     frames = await talk.climb()
-    good = asyncio.create_task(session.ask("how are you", timeout=10))
-    bad = asyncio.create_task(session.ask("and why", timeout=10))
+    good = asyncio.create_task(session.request("how are you", timeout=10))
+    bad = asyncio.create_task(session.request("and why", timeout=10))
     asked = [packet for packet in await frames.until("q") if packet[0] == "q"]
     while len(asked) < 2:
         asked += await frames.until("q")
@@ -207,7 +207,7 @@ async def test_answer_too_late(place: Mounting, dial: Dial, witness: Witness) ->
     await talk.open()
     session = await witness.session()
     with pytest.raises(TimeoutError):
-        await session.ask("hello?", timeout=0.05)
+        await session.request("hello?", timeout=0.05)
     await talk.send(["#", 1], ["r", 1, "late"], ["m", "fine"])
     assert await witness.message() == "fine"
 
@@ -217,7 +217,7 @@ async def test_request_at_the_end(place: Mounting, dial: Dial, witness: Witness)
     talk = dial(await place(witness))
     await talk.open()
     session = await witness.session()
-    asking = asyncio.create_task(session.ask("hello?"))
+    asking = asyncio.create_task(session.request("hello?"))
     assert (await talk.poll()).batch[-1] == ["q", 1, "hello?"]
     await talk.send(["#", 1], ["c", 1000, ""])
     with pytest.raises(SessionClosed):
@@ -230,7 +230,7 @@ async def test_requests_survive_a_cut(place: Mounting, dial: Dial, witness: Witn
     await talk.open()
     session = await witness.session()
     frames = await talk.climb()
-    asking = asyncio.create_task(session.ask("once"))
+    asking = asyncio.create_task(session.request("once"))
     assert (await frames.until("q"))[-1] == ["q", 1, "once"]
     frames.socket.wire.abort()
     await until(lambda: session.seat is None)

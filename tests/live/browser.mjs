@@ -1,8 +1,8 @@
 // Drives one browser for the tests. Usage: node browser.mjs chromium|firefox PATH-OF-THE-BROWSER
 //
 // Takes one command a line as JSON on standard input and answers each with a line {id, value} or {id, error}:
-//   open  tab url proxy      a new tab, shown to the front; waits until its page is complete. All that the tab asks for it
-//                            asks from the proxy, HOST:PORT, if there is one
+//   open  tab url kind proxy a new tab or window, or another page in the one of this name; waits until it is complete. All
+//                            that a new one asks for it asks from the proxy, HOST:PORT, if there is one
 //   call  tab name args      call window.NAME(...args) and wait for its value (both travel as JSON text, which carries
 //                            lone surrogates too)
 //   until tab script         wait until the expression is true
@@ -61,10 +61,10 @@ const browser = await puppeteer.launch({
 const tabs = new Map();
 
 const commands = {
-  async open({ tab, url, proxy }) {
+  async open({ tab, url, kind, proxy }) {
     // Left to themselves browsers ask no proxy for what is on this machine.
     const place = proxy ? await browser.createBrowserContext({ proxyServer: proxy, proxyBypassList: ["<-loopback>"] }) : browser;
-    const page = await place.newPage();
+    const page = tabs.get(tab) ?? (await place.newPage({ type: kind }));
     if (proxy) page.once("close", () => place.close());
     page.setDefaultTimeout(PATIENCE);
     tabs.set(tab, page);

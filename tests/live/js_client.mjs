@@ -4,9 +4,10 @@ const PATIENCE = 40_000; // ms
 
 /**
  * Open a session, send `count` numbered messages, one every `every` ms, and take as many from the server, which numbers
- * its own ("d1", "d2" ...) and echoes ours ("u1" ...). Returns what came and how it went.
+ * its own ("d1", "d2" ...) and echoes ours ("u1" ...), which are longer by so many letters as `pad` says. Returns what
+ * came and how it went.
  */
-export async function converse(HybridWS, url, { options = {}, count = 200, every = 10, extra = {} }) {
+export async function converse(HybridWS, url, { options = {}, count = 200, every = 10, pad = 0, extra = {} }) {
   const story = { transports: [], states: [], down: [], back: [], error: null, info: null };
   const ws = new HybridWS(url, [], { ...options, ...extra });
   const begun = performance.now();
@@ -21,7 +22,7 @@ export async function converse(HybridWS, url, { options = {}, count = 200, every
     }, PATIENCE);
     ws.onmessage = ({ data }) => {
       story.first ??= performance.now() - begun;
-      (data[0] == "d" ? story.down : story.back).push(Number(data.slice(1)));
+      (data[0] == "d" ? story.down : story.back).push(parseInt(data.slice(1)));
       if (story.down.length >= count && story.back.length >= count) {
         clearTimeout(timer);
         setTimeout(resolve, 300); // whatever comes twice comes now
@@ -34,7 +35,7 @@ export async function converse(HybridWS, url, { options = {}, count = 200, every
     };
     let sent = 0;
     const say = () => {
-      ws.send("u" + ++sent);
+      ws.send("u" + ++sent + "x".repeat(pad));
       if (sent < count) setTimeout(say, every);
     };
     say();

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.live
 
+KEEP_WHAT_IT_SAYS = """
+    window.said = [],
+    new MutationObserver(() => window.said.push(document.querySelector("#link").textContent))
+        .observe(document.querySelector("#link"), { childList: true, characterData: true, subtree: true })
+"""
+"""Has a page keep each state of its link: "ended" passes within a second, and who looks now and then may miss it."""
+
 
 async def who(request: Request, auth: object) -> object:
     """Believe everybody."""
@@ -101,18 +108,21 @@ async def test_it_scrolls_through_thousands(serve: Serve, browser: Browser) -> N
 
 
 async def test_it_comes_back_by_itself(serve: Serve, browser: Browser) -> None:
-    """A console whose session has ended, since the server stopped, opens another as soon as there is one."""
+    """A console whose session has ended, since the server stopped, says so and opens another once there is one."""
     app = web.Application()
     mount(app, "/s", listen)
     console = mount_console(app)
     url = await serve(app)
     async with browser.tab("ops", f"{url}/console") as tab:
         await shows(tab, "#sessions", "0")
+        await tab.until(f"({KEEP_WHAT_IT_SAYS}, true)")
         (session,) = console.sessions
         session.close_now(1012, "the server is restarting")
-        await shows(tab, "#link", "ended: the server is restarting")
+        await tab.until("window.said.includes('ended: the server is restarting')")
+        await shows(tab, "#link", "live over")
         async with hybridws.connect(f"{url}/s"):
             await shows(tab, "#sessions", "1")
+        assert session not in console.sessions
 
 
 async def test_a_password_is_asked_for_once(serve: Serve, browser: Browser) -> None:

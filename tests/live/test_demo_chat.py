@@ -56,8 +56,8 @@ async def test_two_tabs(serve: Serve, browser: Browser, transport: str) -> None:
     """
     async with AsyncExitStack() as stack:
         url = f"{(await stack.enter_async_context(running(serve))).url}/?transport={transport}#garden"
-        anna = await stack.enter_async_context(browser.tab("anna", url))
-        ben = await stack.enter_async_context(browser.tab("ben", url))
+        anna = await stack.enter_async_context(browser.window("anna", url))
+        ben = await stack.enter_async_context(browser.window("ben", url))
         await joined(anna, transport)
         await joined(ben, transport)
         await name(anna, "Anna")
@@ -71,7 +71,7 @@ async def test_two_tabs(serve: Serve, browser: Browser, transport: str) -> None:
         assert await anna.call("eval", PASTE) > MAX_PICTURE
         await said(anna, "Hello Ben <b>", "Hällo Anna 😀", "noise.png")
         await ben.until(LOADED)
-        async with browser.tab("carla", url) as carla:
+        async with browser.window("carla", url) as carla:
             await joined(carla, transport)
             await said(carla, "Hello Ben <b>", "Hällo Anna 😀", "noise.png")
             await carla.until(LOADED)
@@ -85,8 +85,8 @@ async def test_what_is_said_offline_waits(serve: Serve, browser: Browser) -> Non
     """What is said while nothing passes is queued, and is said once when the network is back; typing is seen."""
     async with AsyncExitStack() as stack:
         url = f"{(await stack.enter_async_context(running(serve))).url}/#garden"
-        anna = await stack.enter_async_context(browser.tab("anna", url))
-        ben = await stack.enter_async_context(browser.tab("ben", url))
+        anna = await stack.enter_async_context(browser.window("anna", url))
+        ben = await stack.enter_async_context(browser.window("ben", url))
         await joined(anna, "websocket")
         await joined(ben, "websocket")
         await anna.call("eval", "document.querySelector('#text').value = 'x'; 0")
@@ -104,7 +104,7 @@ async def test_what_is_said_offline_waits(serve: Serve, browser: Browser) -> Non
 
 async def test_the_switch_is_told(serve: Serve, browser: Browser) -> None:
     """Each choice of a transport adds a line that tells how long it took and that nothing was lost or came twice."""
-    async with running(serve) as demo, browser.tab("anna", f"{demo.url}/?rate=100") as anna:
+    async with running(serve) as demo, browser.window("anna", f"{demo.url}/?rate=100") as anna:
         await joined(anna, "websocket")
         before = "websocket"
         for transport in ("poll", "stream", "websocket"):

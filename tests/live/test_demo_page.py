@@ -22,6 +22,12 @@ SLACK: Final = 5
 SERIOUS: Final = ("serious", "critical")
 
 
+COPIES: Final = """
+Object.defineProperty(navigator, "clipboard", { value: { writeText: async (text) => { window.copied = text; } } })
+"""
+"""Takes what the page copies: a browser without a window lets nobody at its clipboard."""
+
+
 async def clean(tab: Tab) -> None:
     """Check that axe-core finds no serious fault in what the tab shows now."""
     found = [line for line in await tab.audit() if line.startswith(SERIOUS)]
@@ -29,12 +35,20 @@ async def clean(tab: Tab) -> None:
 
 
 async def test_usable_at_once(serve: Serve, browser: Browser) -> None:
-    """A second after its address was opened the page is in its room (with five times the slack); Enter says a line."""
+    """A second after its address was opened the page is in its room (with five times the slack); Enter says a line.
+
+    Until somebody has said something, a hint says what to try.
+    """
     async with running(serve) as demo, browser.tab("one", demo.url) as tab:
         await tab.until(f"{PAGE}.room === 'lobby' && {PAGE}.transport")
         assert await tab.call("eval", "performance.now()") < USABLE * SLACK * 1000
+        await tab.until("document.getElementById('empty').textContent.startsWith('Nobody else is here yet.')")
+        await tab.click('#transports [value="poll"]')
+        await tab.until("document.querySelector('#log .turn') !== null")  # what the wire does is no message
+        assert not await tab.call("eval", "document.getElementById('empty').hidden")
         await tab.fill("#text", "here")
         await tab.until("document.querySelector('#log .said')?.textContent === 'here'")
+        assert await tab.call("eval", "document.getElementById('empty').hidden")
 
 
 async def test_for_everybody(serve: Serve, browser: Browser) -> None:
@@ -84,9 +98,14 @@ async def test_frames(serve: Serve, browser: Browser) -> None:
         await tab.call("eval", "document.getElementById('filter').dispatchEvent(new Event('input')); 0")
         await tab.until("document.querySelectorAll('#frame-log li').length === 1")
         assert await tab.call("eval", "document.querySelector('#frame-log .number').textContent.startsWith('#')")
-        command = await tab.call(
-            "eval", "import('/page/frames.js').then(({ asCurl, newest }) => asCurl(newest('needle')))"
-        )
+        await tab.call("eval", f"{COPIES}; 0")
+        await tab.click("#frame-log summary")
+        await tab.until(
+            "document.querySelector('#frame-log .whole') !== null"
+        )  # a browser opens it when it comes round to it
+        await tab.click("#frame-log .chip")
+        await tab.until("document.querySelector('#frame-log .chip').textContent === 'Copied'")
+        command = await tab.call("eval", "window.copied")
         curl = await asyncio.create_subprocess_exec("bash", "-c", command, stdout=asyncio.subprocess.PIPE)
         out, _ = await curl.communicate()
         assert out.decode().startswith('["a",'), (command, out)

@@ -102,6 +102,15 @@ async def test_node_through(serve: Serve, mode: str) -> None:
         assert story["last"] == MODES[mode], story["info"]
 
 
+@pytest.mark.parametrize("transport", ["poll", "stream"])
+async def test_node_through_cuts_of_what_is_large(serve: Serve, transport: str) -> None:
+    """Each connection is cut after 20 kB, each way, and ten times as much is said: it gets through."""
+    async with HostileProxy(f"{await serve(application())}/talk", "cut:20k+cut:20k:up") as proxy:
+        story = await in_node(proxy.url, {"options": {"transports": [transport]}, "pad": 1000, "every": 1})
+    check(story)
+    assert set(story["transports"]) == {transport}
+
+
 async def with_cuts(serve: Serve, browser: Browser, transport: str) -> None:
     """Let a page talk over one transport while connections are cut, and check what came of it."""
     async with HostileProxy(await serve(application())) as proxy, browser.tab("one", proxy.url) as tab:

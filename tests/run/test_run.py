@@ -214,6 +214,12 @@ async def test_tls(start: Start, tmp_path: Path, loop: str) -> None:
     assert url.startswith("https://127.0.0.1:")
     trust = ssl.create_default_context(cafile=cert)
     assert (await text_of(url, ssl=trust)).startswith("hello over https")
+    async with hybridws.connect(f"{url}/echo", ssl=trust, transports=("websocket",)) as session:
+        words = ["x" * 200_000, *map(str, range(200))]  # larger than a record of TLS, and smaller
+        for word in words:
+            await session.send(word)
+        assert [await anext(session) for _ in words] == words
+        assert session.transport == "websocket"
     async with hybridws.connect(f"{url}/echo", ssl=trust) as session:
         await session.send("hi")
         async for message in session:

@@ -85,7 +85,7 @@ async def test_requests_pass_both_ways() -> None:
                 raise RequestFailed(3005, "negative")
             return value + 1
 
-        await session.send(await session.ask("name?"))
+        await session.send(await session.request("name?"))
         await session.wait_closed()
 
     async with talk(handler) as client:
@@ -95,9 +95,9 @@ async def test_requests_pass_both_ways() -> None:
             return f"{question} ada"
 
         assert await client.receive() == "name? ada"
-        assert await client.ask(41) == 42
+        assert await client.request(41) == 42
         with pytest.raises(RequestFailed, match="3005"):
-            await client.ask(-1)
+            await client.request(-1)
 
 
 @pytest.mark.logs_errors

@@ -11,6 +11,8 @@ const TYPING_EVERY = 2000; // ms between two "still typing"
 const TYPING_LASTS = 4000; // ms after which someone's "typing" is taken as over
 const WAITING = 50; // own messages that may wait for a connection
 const ERROR_LASTS = 8000; // ms
+const ALONE = "Nobody else is here yet. Open this page in a second tab, say something, and break this tab’s network.";
+const TOGETHER = "Nothing has been said yet. Say something, and break this tab’s network while you talk.";
 
 const page = document.documentElement;
 let room = decodeURIComponent(location.hash.slice(1)) || remember("tab", "room") || HOME;
@@ -64,6 +66,7 @@ function drawPeople() {
       return row;
     }),
   );
+  put($("empty"), people.size === 1 ? ALONE : TOGETHER);
   put($("count"), `${people.size === 1 ? "Only you" : `${people.size} people`} here`);
 }
 

@@ -21,7 +21,7 @@ const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 let attach = null;
 
 /** Say what a frame says with curl. What came down is asked for again; what went up on a WebSocket goes up as a POST. */
-export function asCurl({ way, kind, url, text }) {
+function asCurl({ way, kind, url, text }) {
   const post = (address, body) => `curl -sS -N ${quoted(address)} --data-binary $${quoted(escaped(body))}`;
   if (kind !== "websocket") {
     const request = way === "out" ? text : (frames.findLast((frame) => frame.way === "out" && frame.url === url)?.text ?? "");
@@ -104,9 +104,6 @@ wire.on("frame", (frame) => {
   if (frames.length > KEPT) frames.shift();
   if (frame.way === "out" && frame.text.startsWith('["@"')) attach = JSON.parse(frame.text.split("\n")[0]);
 });
-
-/** Return the newest frame that went up and holds these words. @param {string} words */
-export const newest = (words) => frames.findLast(({ way, text }) => way === "out" && text.includes(words));
 
 export const redraw = () => draw(true);
 

@@ -62,7 +62,7 @@ export function tick(row, state) {
 export function append(row, follow = atEnd($("scroll"))) {
   $("log").append(row);
   while ($("log").childElementCount > SHOWN) $("log").firstElementChild.remove();
-  $("empty").hidden = true;
+  if (!row.classList.contains("turn")) $("empty").hidden = true;
   if (follow) scrollDown();
   return follow;
 }

@@ -1,6 +1,7 @@
 // The page: what the visitor does, and what moves by itself.
 
 import * as chat from "./chat.js";
+import { compare } from "./compare.js";
 import { $, atEnd, make } from "./dom.js";
 import { redraw } from "./frames.js";
 import { choose } from "./lab.js";
@@ -94,6 +95,7 @@ function openPanel(tab) {
     $(one.getAttribute("aria-controls")).hidden = !on;
   }
   redraw();
+  if (tab.id === "compare-tab") compare();
 }
 for (const [index, tab] of panels.entries()) {
   tab.addEventListener("click", () => openPanel(tab));

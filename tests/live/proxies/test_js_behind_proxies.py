@@ -32,7 +32,7 @@ each_case = pytest.mark.parametrize("case", [pytest.param(case, id=name) for nam
 async def in_page(stand_behind: StandBehind, case: Case, browser: Browser, transports: list[str], *, cut: bool) -> None:
     """Let a page talk behind a proxy, and check what came of it."""
     site = await stand_behind(case, talk, partial(add_page, prefix=PREFIX), origins="*")  # some of them rewrite Host
-    async with browser.tab("one", site.origin, urlsplit(site.way.get("proxy", "")).netloc) as tab:
+    async with browser.tab("one", site.origin, proxy=urlsplit(site.way.get("proxy", "")).netloc) as tab:
         await tab.until("document.documentElement.dataset.ready")
         talking = asyncio.create_task(tab.call("converse", site.url, {"options": {"transports": transports}}))
         if cut:

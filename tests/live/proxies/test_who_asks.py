@@ -57,7 +57,7 @@ async def test_who_asks(stand_behind: StandBehind, case: Case) -> None:
     async with ClientSession(connector=connector, headers=LIES, cookies=COOKIES) as http:
         async with http.post(f"{site.url}/000/liar/xhr", headers={"Origin": site.origin}) as answer:
             assert await answer.text() == "o\n"
-        (session,) = [session for session in site.server.sessions if "liar" in session.request.path]
-        assert site.server.gate.address(session.request) == "127.0.0.2"
+        (session,) = [session for session in site.server.sessions if "liar" in session.http_request.path]
+        assert site.server.gate.address(session.http_request) == "127.0.0.2"
         async with http.post(f"{site.url}/000/page/xhr", headers={"Origin": ELSEWHERE}) as answer:
             assert answer.status == 403
