@@ -246,11 +246,32 @@ class Lives(RuleBasedStateMachine):
         for _ in range(many):
             wire = self.seat
             self.answer(1, owes=False)
-            while wire and wire.down:
-                payload = wire.down.popleft()
-                for data in wire.reader.feed(payload) if wire.kind == "stream" else [payload]:
-                    if wire.near_open:
-                        self.arrive(wire, data)
+            if wire:
+                self.deliver(wire)
+
+    def deliver(self, wire: Wire) -> None:
+        """Let all that is on its way down arrive."""
+        while wire.down:
+            payload = wire.down.popleft()
+            for data in wire.reader.feed(payload) if wire.kind == "stream" else [payload]:
+                if wire.near_open:
+                    self.arrive(wire, data)
+
+    @rule(many=st.integers(2, 4), further=st.integers(1, 3))
+    def lag(self, many: int, further: int) -> None:
+        """Let a newer stream begin again with what an older one brings meanwhile, and go on once that is acked."""
+        self.rush("stream")
+        old = self.seat
+        self.say(up=False, large=False, loose=False, many=many)
+        self.answer(400, owes=False)
+        self.rush("stream")
+        self.answer(1, owes=False)
+        if old:
+            self.deliver(old)
+        self.post()
+        self.rise(0)
+        self.say(up=False, large=False, loose=False, many=further)
+        self.answer(400, owes=False)
 
     @rule(kind=st.sampled_from(["poll", "stream"]), heard=st.integers(0, 2))
     def miss(self, kind: str, heard: int) -> None:
