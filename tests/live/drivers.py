@@ -93,10 +93,10 @@ class Browser:
         return await asyncio.to_thread(self._drive, what, details)
 
     @asynccontextmanager
-    async def tab(self, name: str, url: str, kind: str = "tab") -> AsyncGenerator[Tab]:
-        """Open a tab for the time of a `with`."""
+    async def tab(self, name: str, url: str, kind: str = "tab", proxy: str = "") -> AsyncGenerator[Tab]:
+        """Open a tab for the time of a `with`; with a forward proxy (HOST:PORT) that is asked for all it loads."""
         try:
-            await self.ask("open", tab=name, url=url, kind=kind)
+            await self.ask("open", tab=name, url=url, kind=kind, proxy=proxy)
             yield Tab(self, name)
         finally:
             await self.ask("shut", tab=name)
@@ -192,6 +192,10 @@ class Tab:
         """Click an element."""
         await self._browser.ask("click", tab=self._name, selector=selector)
 
+    async def follow(self, selector: str) -> None:
+        """Click what leads to another page, and wait until that is there."""
+        await self._browser.ask("follow", tab=self._name, selector=selector)
+
     async def press(self, *keys: str) -> None:
         """Press keys, by puppeteer's names, one after the other."""
         await self._browser.ask("press", tab=self._name, keys=keys)
@@ -200,6 +204,23 @@ class Tab:
         """Have axe-core look at the page; return what it finds wrong, each with its impact at the head of a line."""
         found: list[str] = await self._browser.ask("audit", tab=self._name)
         return found
+
+    async def offline(self, *, on: bool) -> None:
+        """Take the network away from the tab, or give it back."""
+        await self._browser.ask("offline", tab=self._name, on=on)
+
+    async def freeze(self, *, on: bool) -> None:
+        """Freeze the tab, as browsers do with one that is long hidden, or let it go on; Firefox's page is told so."""
+        await self._browser.ask("freeze", tab=self._name, on=on)
+
+    @asynccontextmanager
+    async def double(self, name: str) -> AsyncGenerator[Tab]:
+        """Open the tab's page once more, with what it has stored, for the time of a `with`."""
+        try:
+            await self._browser.ask("double", tab=self._name, **{"as": name})
+            yield Tab(self._browser, name)
+        finally:
+            await self._browser.ask("shut", tab=name)
 
     async def go(self, url: str) -> None:
         """Go to another page, or load the same one anew: it costs a tenth of a new tab."""

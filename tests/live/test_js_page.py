@@ -6,14 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from aiohttp import web
 
-from hybridws.aiohttp import mount
+from tests.live.counting import Counter, application
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from hybridws import Session
+    from aiohttp import web
+
     from tests.live.drivers import Browser
 
     Serve = Callable[[web.Application], Awaitable[str]]
@@ -23,99 +23,6 @@ pytestmark = pytest.mark.live
 PATIENCE: Final = 15.0
 TABS: Final = 8
 CLOSINGS: Final = 4
-POLICY: Final = "default-src 'none'; script-src 'self'; connect-src 'self'; worker-src 'self'; img-src data:"
-
-PAGE: Final = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>page</title><link rel="icon" href="data:,">
-<body><script src="/count/hybridws.js"></script><script src="/page.js"></script></body></html>
-"""
-SCRIPT: Final = """
-window.options = Object.fromEntries(new URLSearchParams(location.search));
-if (options.transports) options.transports = options.transports.split(",");
-if (options.mute) navigator.sendBeacon = () => true; // as a browser that loses them
-const got = JSON.parse(sessionStorage.getItem("got") || "[]");
-window.got = got;
-window.ws = new HybridWS("/count", [], options);
-ws.onmessage = ({ data }) => {
-  got.push(Number(data));
-  sessionStorage.setItem("got", JSON.stringify(got));
-};
-window.states = [];
-ws.onstate = ({ state }) => states.push(state);
-addEventListener("pageshow", ({ persisted }) => { if (persisted) states.push("back"); });
-window.say = (text) => ws.send(text);
-window.again = () => { setTimeout(() => location.reload()); };
-window.hire = () => new Promise((resolve) => {
-  const worker = new Worker("/worker.js");
-  worker.onmessage = ({ data }) => resolve(data);
-  worker.onerror = ({ message }) => resolve(message);
-});
-"""
-WORKER: Final = """
-importScripts("/count/hybridws.js");
-const ws = new HybridWS("/count");
-ws.onmessage = ({ data }) => { postMessage(data); ws.close(); };
-"""
-
-
-class Counter:
-    """Counts for each session, and hears what pages say."""
-
-    def __init__(self) -> None:
-        """Start with nobody."""
-        self.sessions: list[Session] = []
-        self.said: list[object] = []
-        self.ends: list[object] = []
-        self._news = asyncio.Condition()
-
-    async def __call__(self, session: Session) -> None:
-        """Count aloud; the number goes on for as long as the session does."""
-        self.sessions.append(session)
-
-        async def count() -> None:
-            number = 0
-            while True:
-                number += 1
-                await session.send(str(number))
-                await asyncio.sleep(0.02)
-
-        counting = asyncio.create_task(count())
-        try:
-            async for message in session:
-                self.said.append(message)
-        finally:
-            counting.cancel()
-            await asyncio.gather(counting, return_exceptions=True)
-            self.ends.append(session.closed and session.closed.code)
-            async with self._news:
-                self._news.notify_all()
-
-    async def until(self, true: Callable[[], bool]) -> None:
-        """Wait until something is true of the sessions that have ended."""
-        async with self._news:
-            await self._news.wait_for(true)
-
-
-def application(counter: Counter) -> web.Application:
-    """Make the application with the page, under a strict policy."""
-
-    def give(text: str, kind: str) -> Callable[[web.Request], Awaitable[web.Response]]:
-        async def answer(_: web.Request) -> web.Response:
-            return web.Response(text=text, content_type=kind, headers={"Content-Security-Policy": POLICY})
-
-        return answer
-
-    app = web.Application()
-    mount(app, "/count", counter)
-    app.add_routes(
-        [
-            web.get("/", give(PAGE, "text/html")),
-            web.get("/elsewhere", give("<!doctype html><title>elsewhere</title>", "text/html")),
-            web.get("/page.js", give(SCRIPT, "text/javascript")),
-            web.get("/worker.js", give(WORKER, "text/javascript")),
-        ]
-    )
-    return app
 
 
 @pytest.mark.parametrize("transports", ["websocket", "stream", "poll"])

@@ -65,7 +65,7 @@ class Driver:
         """Do one thing."""
         return getattr(self, what)(**details)
 
-    def open(self, tab: str, url: str, kind: str) -> None:  # noqa: ARG002 - there is one window
+    def open(self, tab: str, url: str, kind: str, proxy: str) -> None:  # noqa: ARG002 - there is one window
         """Load a page."""
         self._webkit.get(url)
 

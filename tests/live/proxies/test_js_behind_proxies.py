@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -22,18 +23,16 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.live
 
-BEFORE_SERVERS: Final = {name: case for name, case in CASES.items() if not case.forward}
-"""A browser is told of a forward proxy when it starts; these need nobody's knowledge."""
 AMID: Final = 0.8
 """Seconds after which connections are cut: amid the talk, which takes two and more."""
 
-each_case = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in BEFORE_SERVERS.items()])
+each_case = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
 
 
 async def in_page(stand_behind: StandBehind, case: Case, browser: Browser, transports: list[str], *, cut: bool) -> None:
     """Let a page talk behind a proxy, and check what came of it."""
     site = await stand_behind(case, talk, partial(add_page, prefix=PREFIX), origins="*")  # some of them rewrite Host
-    async with browser.tab("one", site.origin) as tab:
+    async with browser.tab("one", site.origin, proxy=urlsplit(site.way.get("proxy", "")).netloc) as tab:
         await tab.until("document.documentElement.dataset.ready")
         talking = asyncio.create_task(tab.call("converse", site.url, {"options": {"transports": transports}}))
         if cut:
@@ -42,7 +41,12 @@ async def in_page(stand_behind: StandBehind, case: Case, browser: Browser, trans
         story = await talking
     check(story)
     assert story["info"]["resets"] == 0
-    assert story["last"] == next(name for name in case.passes if name in transports), story["info"]
+    assert story["last"] == next(name for name in passes(case) if name in transports), story["info"]
+
+
+def passes(case: Case) -> list[str]:
+    """Return what passes for a browser: it asks a forward proxy for a tunnel to WebSockets, which is for https only."""
+    return [name for name in case.passes if not (case.forward and name == "websocket")]
 
 
 @each_case
@@ -56,7 +60,7 @@ async def test_settles(stand_behind: StandBehind, case: Case, browser: Browser) 
 @pytest.mark.matrix(one_in=2)
 async def test_a_cut_loses_nothing(stand_behind: StandBehind, case: Case, browser: Browser) -> None:
     """Over each transport that passes, connections that the server cuts cost no message."""
-    for transport in case.passes:
+    for transport in passes(case):
         await in_page(stand_behind, case, browser, [transport], cut=True)
 
 
