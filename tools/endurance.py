@@ -33,7 +33,7 @@ from hybridws.errors import SessionClosed
 from hybridws.testing import HostileProxy
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 EVERY: Final = 30.0
@@ -98,7 +98,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged() -> AsyncIterator[Stage]:
+async def staged() -> AsyncGenerator[Stage]:
     """Run the server as a process of its own."""
     with tempfile.TemporaryFile("w+") as log:
         command = ("-m", "hybridws", "serve", "tools.endurance_stage:app", "--port", "0")
@@ -349,5 +349,6 @@ if __name__ == "__main__":
         "--seconds", type=float, default=3600.0, help="of crowd, and of stalled up to 60 (default: %(default)g)"
     )
     parser.add_argument("--seed", type=int)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     sys.exit(asyncio.run(main(parser.parse_args())))

@@ -530,7 +530,7 @@ async def test_many_losses_make_it_wait(place: Mounting, caplog: pytest.LogCaptu
 async def test_after_the_wait_it_goes_on(place: Mounting, monkeypatch: pytest.MonkeyPatch) -> None:
     """The session that follows the wait is one like any other."""
     monkeypatch.setattr("hybridws.client.connection.RESETS_PAUSE", 0.2)
-    here = await place(echo, resume=0.1)
+    here = await place(echo, resume=0.5)
     async with HostileProxy(here.url) as proxy, hybridws.connect(proxy.url, onlost="reopen") as session:
         for count in range(1, 4):
             await until(lambda: session.online and len(here.server.sessions) == 1)

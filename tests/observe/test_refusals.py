@@ -77,6 +77,13 @@ class Stranger:
         assert await self.ask("/000/abcdefgh/xhr", Origin=FRIEND) == 200
         return await self.ask("/000/abcdefgh/xhr", Origin=OTHER)
 
+    async def ended(self) -> int:
+        """Come to a session that has ended."""
+        sid, key = await self.open()
+        (session,) = self.here.server.sessions
+        session.abort(4000, "over")
+        return await self.attach("send", sid, key)
+
     async def superseded(self) -> int:
         """Come with an attach that is older than another."""
         sid, key = await self.open()
@@ -182,6 +189,7 @@ CASES: Final = {
     "another_user": Case(Stranger.another_user, 403, {"authenticate": anybody}),
     "another_page": Case(Stranger.another_page, 403, {"origins": [FRIEND, OTHER]}),
     "no_session": Case(lambda stranger: stranger.attach("send", "nobody", "x"), 410),
+    "ended": Case(Stranger.ended, 410),
     "no_address": Case(to("/nowhere"), 404),
     "wrong_method": Case(to("/v1/open", None), 405),
     "no_upgrade": Case(to("/v1/websocket", None), 426),
