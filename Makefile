@@ -1,7 +1,7 @@
 # The project's commands. Each needs Python 3.11 or newer and sets up what else it needs; a second run is quick.
 # More for the program: make demo ARGS="--port 8081", make test ARGS="tests/core -x"
 
-.PHONY: help demo test test-ways test-compiled test-all check js fmt simulate mutants guards fuzz torture endurance autobahn bench profile bench-networks
+.PHONY: help demo test test-ways test-compiled test-all check js fmt simulate mutants guards fuzz torture endurance slowhttp autobahn bench profile bench-networks
 
 help:      ## Say what can be made
 	@sed -n 's/^\([a-z-]*\): *##/make \1\t/p' Makefile
@@ -49,6 +49,9 @@ torture:   ## Hold the trials of hybridws torture at full length against a serve
 
 endurance: ## Hold a server under 1,000 clients: a fault each per 30 s for an hour, stalled ones, a cut of all at once
 	@tools/setup test && .venv/bin/python -m tools.endurance $(ARGS)
+
+slowhttp:  ## Let slowhttptest hold 500 connections by slow heads, bodies and reading (4 minutes)
+	@tools/setup test && tools/slowhttp $(ARGS)
 
 autobahn:  ## Run the public Autobahn suite against a raw WebSocket, where a Python 2.7 can be found
 	@tools/setup test && tools/autobahn $(ARGS)

@@ -60,19 +60,15 @@ def mount(
     The options are the fields of `hybridws.Options`. Several mounts may stand side by side, on an application or on a
     sub-application. Raises ValueError for a prefix or an option that cannot work.
     """
-    if prefix.strip("/") and not prefix.startswith("/"):
-        raise ValueError(f"the prefix {prefix!r} must begin with a slash, as in '/chat'")
-    if "{" in prefix or "}" in prefix:
-        raise ValueError(f"the prefix {prefix!r} must be a plain path, without patterns")
-    if not _PLAIN_PATH.fullmatch(prefix):
-        raise ValueError(f"the prefix {prefix!r} must be of characters that need no escape in an address")
-    prefix = prefix.rstrip("/")
+    if not isinstance(app, web.Application):
+        raise TypeError(f"mount takes an aiohttp application first, not {app!r}")
+    prefix = _read_prefix(prefix)
     if SERVERS not in app:
         app[SERVERS] = {}
         app[_PATIENCE] = []
     if prefix in app[SERVERS]:
         raise ValueError(f"something is mounted at {prefix!r} already")
-    server = Server(handler, Options(**options), prefix)
+    server = Server(handler, Options.read(options), prefix)
 
     async def respond(request: web.Request) -> web.StreamResponse:
         _warn_of_patience(app, request.protocol.keepalive_timeout)
@@ -93,6 +89,17 @@ def mount(
     app.router.add_route("*", f"{prefix}/{{tail:.*}}", respond)
     app.on_shutdown.append(stop)
     return server
+
+
+def _read_prefix(prefix: str) -> str:
+    """Take the slash off a prefix's end. Raises ValueError for one that cannot work."""
+    if prefix.strip("/") and not prefix.startswith("/"):
+        raise ValueError(f"the prefix {prefix!r} must begin with a slash, as in '/chat'")
+    if "{" in prefix or "}" in prefix:
+        raise ValueError(f"the prefix {prefix!r} must be a plain path, without patterns")
+    if not _PLAIN_PATH.fullmatch(prefix):
+        raise ValueError(f"the prefix {prefix!r} must be of characters that need no escape in an address")
+    return prefix.rstrip("/")
 
 
 def _warn_of_patience(app: web.Application, keepalive_timeout: float) -> None:

@@ -81,8 +81,8 @@ class Calls:
         except SessionClosed:
             pass
         except Exception:
-            log.exception("answering a request failed; the client gets the error 1011")
-            self._try_to_say(Error(request.id, codes.HANDLER_FAILED, "the request failed"))
+            log.exception("answering a request failed; the other side gets the error 1011")
+            self._try_to_say(Error(request.id, codes.HANDLER_FAILED, "the answerer failed"))
         else:
             self._try_to_say(Reply(request.id, value))
 

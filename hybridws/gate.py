@@ -17,6 +17,7 @@ import logging
 import os
 import re
 import secrets
+from collections.abc import Awaitable
 from enum import Enum, auto
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Final
@@ -28,6 +29,7 @@ from hybridws.options import ANY_ORIGIN, ANY_ORIGIN_WITH_CREDENTIALS, Admission,
 
 if TYPE_CHECKING:
     from hybridws.exchange import Request
+    from hybridws.options import Authenticate
 
 log = logging.getLogger("hybridws")
 
@@ -112,6 +114,12 @@ def origin_of(url: str) -> str | None:
     return f"{parts.scheme}://{host}" + ("" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}")
 
 
+async def ask(authenticate: Authenticate, request: Request, auth: object) -> object:
+    """Ask the application's function, plain or async, who this is."""
+    answer = authenticate(request, auth)
+    return await answer if isinstance(answer, Awaitable) else answer
+
+
 class Gate:
     """Decides by origin, and says what the browser may be told (CORS)."""
 
@@ -170,7 +178,7 @@ class Gate:
         if self._authenticate is None:
             return Admission(None)
         await become_task()  # it may ask for the current task, which a request that need not wait has none of
-        answer = await self._authenticate(request, auth)
+        answer = await ask(self._authenticate, request, auth)
         if answer is None or answer is False:
             raise NotAuthenticated("this client is not known here")
         return answer if isinstance(answer, Admission) else Admission(answer)

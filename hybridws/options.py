@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+import inspect
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from typing import Any, Final, Literal
 
 ANY_ORIGIN: Final = "*"
@@ -34,7 +36,8 @@ class Admission:
     """Seconds until the client must show fresh credentials; None is never."""
 
 
-Authenticate = Callable[[Any, Any], Awaitable[object]]
+Authenticate = Callable[[Any, Any], object]
+"""Of a request and of what the client says (`auth`); plain or async."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +85,8 @@ class Options:
 
     # Who the client is
     authenticate: Authenticate | None = None
-    """`await authenticate(request, auth)` returns the user, an `Admission`, or None for nobody (401)."""
+    """`authenticate(request, auth)`, plain or async, returns the user, an `Admission`, or None for nobody (401); or it
+    raises `hybridws.Forbidden` with a reason (403)."""
     max_fresh: int = 256
     """Sessions of one address that nobody has attached to yet; a company behind one address stays far below."""
     opens_per_second: float = 100
@@ -175,6 +179,8 @@ class Options:
                 "max_message <= max_batch <= 2 * buffer must hold, but they are "
                 f"{self.max_message}, {self.max_batch} and 2 * {self.buffer}: raise max_batch and buffer too"
             )
+        if self.transports is not None and not self.transports:
+            raise ValueError("transports must name one at least; None is all of them")
         if unknown := set(self.transports or ()) - set(TRANSPORTS):
             raise ValueError(f"unknown transports {sorted(unknown)}; there are {', '.join(TRANSPORTS)}")
         if (asked := set(self.transports or ()) & set(LEGACY_TRANSPORTS)) and not self.legacy:
@@ -183,6 +189,18 @@ class Options:
             raise ValueError(f'payload must be "text" or "json", not {self.payload!r}')
         if isinstance(self.origins, str) and self.origins not in (ANY_ORIGIN, ANY_ORIGIN_WITH_CREDENTIALS):
             raise ValueError(f"origins must be a list of origins, not the text {self.origins!r}")
+
+        _check_authenticate(self.authenticate)
+
+    @classmethod
+    def read(cls, given: dict[str, Any]) -> Options:
+        """Make the options that are given by name. Raises ValueError, for a name that there is not as well."""
+        known = [field.name for field in fields(cls)]
+        for name in given:
+            if name not in known:
+                near = get_close_matches(name, known, 1)
+                raise ValueError(f"there is no option {name!r}{f'; did you mean {near[0]!r}?' if near else ''}")
+        return cls(**given)
 
     def _check_types(self) -> None:
         for name in _POSITIVE:
@@ -207,6 +225,20 @@ class Options:
         if self.transports is not None:
             return transport in self.transports
         return self.legacy or transport not in LEGACY_TRANSPORTS
+
+
+def _check_authenticate(authenticate: object) -> None:
+    """Raise ValueError for what cannot be called with a request and with what the client says."""
+    if authenticate is None:
+        return
+    try:
+        inspect.signature(authenticate).bind(None, None)  # type: ignore[arg-type]  # no function is a TypeError
+    except TypeError:
+        raise ValueError(
+            f"authenticate must be a function of a request and of what the client says, not {authenticate!r}"
+        ) from None
+    except ValueError:  # a built-in that does not tell its arguments
+        return
 
 
 _LISTS: Final = ("subprotocols", "transports", "trusted_proxies")

@@ -206,7 +206,9 @@ class Server:
         return hub.publish(list(self._sessions.values()), message, slow=slow, key=key)
 
     def sessions_of(self, user: object) -> list[Session]:
-        """Return the sessions of a user, as `authenticate` named it."""
+        """Return the sessions of a user, as `authenticate` named it; None is nobody (ValueError)."""
+        if user is None:
+            raise ValueError("None is no user, but what all those have whom nobody has asked who they are")
         return [session for session in self._sessions.values() if session.user == user]
 
     def send_to(self, user: object, message: object, *, slow: hub.Slow = "close", key: Hashable | None = None) -> int:

@@ -86,6 +86,9 @@ def test_larger_messages_by_option() -> None:
     [
         ({"transports": ["websocket", "carrier-pigeon"]}, "carrier-pigeon"),
         ({"transports": "websocket"}, "transports"),
+        ({"transports": []}, "name one at least"),
+        ({"authenticate": "ada"}, "authenticate must be a function of a request and of what the client says"),
+        ({"authenticate": len}, "authenticate must be a function"),
         ({"transports": ["jsonp-polling"]}, "legacy=True"),
         ({"transports": ["htmlfile", "websocket"]}, "legacy=True"),
         ({"payload": "xml"}, "payload"),
@@ -130,4 +133,12 @@ def test_legacy_transports_are_offered_only_with_legacy() -> None:
     assert {name for name in TRANSPORTS if Options(legacy=True).offers(name)} == set(TRANSPORTS)
     chosen = Options(transports=["websocket", "htmlfile"], legacy=True)
     assert {name for name in TRANSPORTS if chosen.offers(name)} == {"websocket", "htmlfile"}
-    assert not any(Options(transports=()).offers(name) for name in TRANSPORTS)
+
+
+def test_an_option_that_there_is_not_is_named_with_the_nearest() -> None:
+    """A slip of the pen is told at start."""
+    assert Options.read({"resume": 3.0}).resume == 3
+    with pytest.raises(ValueError, match=r"there is no option 'resumee'; did you mean 'resume'\?"):
+        Options.read({"resumee": 3})
+    with pytest.raises(ValueError, match=r"there is no option 'colour'$"):
+        Options.read({"colour": "green"})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import aiohttp
 
-from hybridws.client.courier import Courier, Turned
+from hybridws.client.courier import Courier, Turned, address_of
 from hybridws.client.news import Event, Info
 from hybridws.client.opening import CODECS, Bid, NothingShared
 from hybridws.client.pilot import Lost, Pilot
@@ -71,10 +71,13 @@ def connect(  # noqa: PLR0913 - each is a thing that a user may have to set
     `transports`: those that may be used, the best first (`websocket`, `stream`, `poll`). `codec`: `json`, or `msgpack`
     for much binary data. `auth`: what `authenticate` on the server is given; a function, plain or async, is asked anew
     whenever it is needed. `first`: messages to send with the opening itself. `onlost`: whether a session that was
-    lost (4404, 1006) closes the connection or is replaced by a new one. `on_event` hears of every turn (`Event`).
+    lost (4404, 1006), or ended by a server that restarts (1012), closes the connection or is replaced by a new one;
+    what the old one has not delivered is told by the event `reset`. `on_event` hears of every turn (`Event`).
     Headers, cookies, TLS (`ssl`) and proxies (`proxy="http://user:password@host:port"`, or with `trust_env` those of
     the environment) are aiohttp's. Times are in seconds. Raises ValueError for what cannot work.
     """
+    address_of(url)
+    _check_arguments({"open_timeout": open_timeout, "close_timeout": close_timeout}, first, on_event)
     order = tuple(transports)
     if not order or set(order) - set(ORDER) or len(set(order)) != len(order):
         raise ValueError(f"transports must be some of {', '.join(ORDER)}, not {order!r}")
@@ -96,6 +99,17 @@ def connect(  # noqa: PLR0913 - each is a thing that a user may have to set
     return Connection(settings)
 
 
+def _check_arguments(times: Mapping[str, object], first: object, on_event: object) -> None:
+    """Raise ValueError for what would fail later, far from its cause."""
+    for name, seconds in times.items():
+        if isinstance(seconds, bool) or not (isinstance(seconds, int | float) and seconds > 0):
+            raise ValueError(f"{name} must be a number of seconds above 0, not {seconds!r}")
+    if isinstance(first, str | bytes):
+        raise ValueError(f"first must be a list of messages, not the one message {first!r}")  # noqa: TRY004 - as the others
+    if on_event is not None and not callable(on_event):
+        raise ValueError(f"on_event must be a function of an event, not {on_event!r}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What `connect` was told."""
@@ -114,7 +128,7 @@ class Settings:
 class Connection:
     """A session with a server, as its client sees it. Use it with `async with`.
 
-    The message API is that of `hybridws.Session` on the server: `async for`, `send`, `send_nowait`, `ask`,
+    The message API is that of `hybridws.Session` on the server: `async for`, `send`, `send_nowait`, `request`,
     `on_request`, `close`, `closed`, `transport`, `unacked` ...
     """
 
@@ -122,8 +136,7 @@ class Connection:
         """Prepare; nothing is connected before `async with`."""
         self.info: Final = Info()
         """What was tried, and what was learned."""
-        self.closed: Closed | None = None
-        """How the connection ended; None while it goes on."""
+        self._closed: Closed | None = None
         self._settings: Final = settings
         self._http: aiohttp.ClientSession | None = None
         self._courier: Courier | None = None
@@ -142,6 +155,8 @@ class Connection:
 
     async def __aenter__(self) -> Self:
         """Open a session. Raises CannotConnect."""
+        if self._http:
+            raise RuntimeError("this connection was opened before: call `connect` for another")
         settings = self._settings
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None), **settings.http)
         try:
@@ -205,8 +220,14 @@ class Connection:
                 self._end(pilot.session.closed or Closed(codes.ABNORMAL, "", "network"))
                 return
             else:
-                self._end(pilot.session.closed or Closed(codes.ABNORMAL, "", "network"))
-                return
+                closed = pilot.session.closed or Closed(codes.ABNORMAL, "", "network")
+                if not (self._restarts(closed) and await self._replace(pilot, Lost(closed.reason, closed.code))):
+                    self._end(closed)
+                    return
+
+    def _restarts(self, closed: Closed) -> bool:
+        """Tell whether the server has said that another takes its place, and we are to go on there."""
+        return self._settings.reopen and closed.code == codes.RESTARTING and closed.by != "local"
 
     async def _replace(self, pilot: Pilot, lost: Lost) -> bool:
         """Deal with a lost session; tell whether there is a new one."""
@@ -249,7 +270,9 @@ class Connection:
         return RESETS_PAUSE * (0.75 + random() / 2)  # noqa: S311 - jitter: others were lost with us
 
     def _end(self, closed: Closed) -> None:
-        self.closed = closed
+        if self._closed:
+            return
+        self._closed = closed
         self._tell(Event("closed", self.transport, closed.reason or f"closed with {closed.code}"))
         self._news.ring()
 
@@ -279,8 +302,17 @@ class Connection:
         return self.session.id
 
     @property
+    def closed(self) -> Closed | None:
+        """How the connection ended; None while it goes on."""
+        if self._closed or self._pilot is None:
+            return self._closed
+        closed = self._pilot.session.closed  # which tells as soon as iteration ends; our own word follows
+        follows = closed and self._settings.reopen and (closed.by == "network" or self._restarts(closed))
+        return None if follows else closed
+
+    @property
     def transport(self) -> str | None:
-        """The transport in use, or the last one: `websocket`, `stream` or `poll`."""
+        """The transport in use, or the last one: `websocket`, `stream` or `poll`; None until one has shown itself."""
         return self._pilot.session.transport if self._pilot else None
 
     @property
@@ -324,7 +356,7 @@ class Connection:
             session = self.session
             with suppress(StopAsyncIteration):
                 return await anext(session)
-            while self.closed is None and self.session is session and not _ended_in_order(session):
+            while self.closed is None and self.session is session:
                 await self._news.wait()
             if self.session is session:
                 raise StopAsyncIteration
@@ -368,8 +400,3 @@ class Connection:
         """Wait until the connection has ended and the server was told, or cannot be told."""
         if self._mover:
             await asyncio.wait([self._mover])
-
-
-def _ended_in_order(session: Session) -> bool:
-    """Tell whether nothing will follow this session."""
-    return session.closed is not None and session.closed.by != "network"

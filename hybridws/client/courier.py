@@ -14,7 +14,7 @@ from yarl import URL
 
 from hybridws.core.codec import JSON
 from hybridws.core.packets import Ack, Open, Refuse
-from hybridws.errors import HybridError, Malformed, TooLarge
+from hybridws.errors import HybridError, Malformed, TooLarge, Unsendable
 from hybridws.gate import new_route, origin_of
 from hybridws.options import Options
 from hybridws.sockets import WebSocket
@@ -32,6 +32,12 @@ WS_CLOSE: Final = 1.0
 """Seconds for which a WebSocket's answer to our close is waited for: by then another transport carries on."""
 LOOK_EVERY: Final = 0.1
 """Seconds between two looks at whether a silent stream should have shown something."""
+STRANGE: Final = {
+    404: "there is no mount of hybridws at this address (404)",
+    405: "there is something else than a mount of hybridws at this address (405)",
+    407: "the proxy asks for credentials (407): proxy='http://user:password@host:port'",
+}
+"""What an answer that is not the server's most likely means, by its status. It may be a portal's, too."""
 ROUTED: Final = ("open", "websocket")
 """Addresses that name no session: a balancer sees by the route where they belong."""
 STREAM: Final = {"Accept": "text/event-stream"}
@@ -62,27 +68,36 @@ def believe(status: int, body: bytes, codec: Codec, options: Options) -> Batch:
     try:
         batch = (codec if status == OK else JSON).loads(body, options)
     except (Malformed, TooLarge) as fault:
-        raise NetworkFault(f"status {status}, and no words of the server's: {fault.reason}") from None
+        raise NetworkFault(
+            STRANGE.get(status) or f"status {status}, and no words of the server's: {fault.reason}"
+        ) from None
     first = batch[0][0] if batch else None
     if isinstance(first, Refuse):
         raise Turned(first)
     if status != OK or not isinstance(first, Ack | Open):
-        raise NetworkFault(f"status {status}, and no words of the server's")
+        raise NetworkFault(STRANGE.get(status) or f"status {status}, and no words of the server's")
     return batch
+
+
+def address_of(url: str) -> URL:
+    """Read the address of a mount; its query is shown to the server. Raises ValueError."""
+    base = URL(url)
+    scheme = {"ws": "http", "wss": "https"}.get(base.scheme, base.scheme)
+    if scheme not in ("http", "https") or not base.host:
+        raise ValueError(f"{url!r} is no address of a server: write http://host/prefix or https://host/prefix")
+    return base.with_scheme(scheme).with_fragment(None)
 
 
 class Courier:
     """One way to one server: its address, and how requests get there."""
 
-    __slots__ = ("_base", "_http", "_old", "_origin", "_request", "_route", "_sockets")
+    __slots__ = ("_base", "_http", "_old", "_origin", "_query", "_request", "_route", "_sockets")
 
     def __init__(self, http: aiohttp.ClientSession, url: str, request: Mapping[str, Any]) -> None:
         """Send to `url`; `request` holds what every request takes (proxy, ssl ...). Raises ValueError for no URL."""
-        base = URL(url)
-        scheme = {"ws": "http", "wss": "https"}.get(base.scheme, base.scheme)
-        if scheme not in ("http", "https") or not base.host:
-            raise ValueError(f"{url!r} is no address of a server: write http://host/prefix or https://host/prefix")
-        self._base: Final = base.with_scheme(scheme)
+        base = address_of(url)
+        self._base: Final = base.with_query(None)
+        self._query: Final = base.query
         self._http = http
         self._old: aiohttp.ClientSession | None = None
         self._request: Final = dict(request)
@@ -101,7 +116,9 @@ class Courier:
 
     def _at(self, path: str) -> URL:
         url = self._base / "v1" / path if "/" not in path else self._base.joinpath("v1", *path.split("/"))
-        return url.with_query(route=self._route) if self._route and path in ROUTED else url
+        if self._route and path in ROUTED:
+            return url.with_query([*self._query.items(), ("route", self._route)])
+        return url.with_query(self._query) if self._query else url
 
     def _headers(self, url: URL, extra: Mapping[str, str]) -> dict[str, str]:
         """Name our origin where we send a cookie: without it the server would take us for a page that hides its own."""
@@ -223,4 +240,7 @@ def hello(codec: str, nonce: str, auth: object) -> bytes:
     options: dict[str, object] = {"v": 1, "codec": codec, "nonce": nonce}
     if auth is not None:
         options["auth"] = auth
-    return json.dumps(["i", options]).encode()
+    try:
+        return json.dumps(["i", options]).encode()
+    except (TypeError, ValueError) as error:
+        raise Unsendable(f"`auth` cannot be sent: {error}") from None

@@ -255,7 +255,9 @@ class Pilot:
                 self.watch.doubt()
             self._failed(name, attempt, str(fault))
         except Turned as turned:
-            attempt.failure = self._why = str(turned)
+            attempt.failure = str(turned)
+            if turned.code != codes.SUPERSEDED:
+                self._why = attempt.failure
             if name == "websocket" and turned.code != codes.SUPERSEDED:
                 self.ladder.rungs[name].failed(self._now(), random())  # noqa: S311 - jitter
             raise
@@ -296,7 +298,7 @@ class Pilot:
                 self._turned(turned, now)
         if self._interrupted or self.session.closed or not self._proved_at:
             return
-        if self.session.seat is None and self.session.transport not in self._tasks:
+        if self._why and self.session.seat is None and self.session.transport not in self._tasks:
             self._interrupted = True
             self._tell(Event("interrupted", self.session.transport, self._why))
 

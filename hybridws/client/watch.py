@@ -34,6 +34,7 @@ class Watch:
         self._info: Final = info
         self._heartbeat: Final = heartbeat
         self._unacked: tuple[int, float] | None = None  # confirmed so far, and since when no more than that
+        self._timed: tuple[int, float] | None = None  # a message whose ack is timed, and when it was said
         self._asked_at: float | None = None
         self._heard_at = 0.0
         self._active_at = 0.0  # when something was said last, either way
@@ -73,12 +74,14 @@ class Watch:
         """Note that a transport has begun to carry the session."""
         self._heard_at = self._active_at = now
         self._longest = 0.0
-        self._unacked = self._asked_at = None
+        self._unacked = self._asked_at = self._timed = None
 
     def said(self, now: float) -> bool:
         """Note that something leaves on the WebSocket; tell whether an ack is to be waited for from now on."""
         self._longest = max(self._longest, now - self._active_at)
         self._active_at = now
+        if self._timed is None:
+            self._timed = (self._session.link.outbox.last, now)
         if self._unacked is not None or not self._session.link.outbox:
             return False
         self._unacked = (self._session.link.outbox.confirmed, now)
@@ -97,6 +100,9 @@ class Watch:
             self._longest = 0.0
             self._asked_at = None
         outbox = self._session.link.outbox
+        if self._timed and outbox.confirmed >= self._timed[0]:
+            self._acked_within(now - self._timed[1])
+            self._timed = None
         if not outbox:
             self._unacked = None
         elif self._unacked is None or self._unacked[0] != outbox.confirmed:
@@ -112,6 +118,11 @@ class Watch:
             self._asked_at = due if now - due < LOOK_EVERY else now
             seat.beat = True
             seat.wake()
+
+    def _acked_within(self, seconds: float) -> None:
+        """Note how long an ack took at most: who opened in a bad moment would else be too patient for ever."""
+        if seconds < self._info.round_trip:
+            self._info.measured(seconds)
 
     def _drop(self, seat: Seat, now: float, silent: float, reason: str) -> None:
         self.idle.died(now, silent)

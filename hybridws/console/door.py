@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from urllib.parse import urlsplit
 
 from hybridws.errors import Forbidden, NotAuthenticated
+from hybridws.gate import ask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -67,12 +68,12 @@ def only_this_machine(request: Request) -> None:
         raise Forbidden(NEEDED)
 
 
-def make(authenticate: Authenticate | None) -> Authenticate:
+def make(authenticate: Authenticate | None) -> Callable[[Request, object], Awaitable[object]]:
     """Make the console's own `authenticate`."""
 
     async def admit(request: Request, auth: object) -> object:
         if authenticate is not None:
-            return await authenticate(request, auth)
+            return await ask(authenticate, request, auth)
         only_this_machine(request)
         return "this machine"
 

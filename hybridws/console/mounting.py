@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
@@ -17,7 +17,7 @@ from hybridws.observe.lag import LoopLag
 from hybridws.observe.watching import watch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from aiohttp.typedefs import Handler
 
@@ -94,7 +94,7 @@ def mount_console(
     return own
 
 
-def _file(name: str, own: Server, admit: Authenticate) -> Handler:
+def _file(name: str, own: Server, admit: Callable[[Any, Any], Awaitable[object]]) -> Handler:
     file, content_type = FILES[name]
 
     async def answer(request: web.Request) -> web.StreamResponse:

@@ -192,8 +192,8 @@ class Link:
     def pending(self, lane: Lane, limit: int | None = None) -> list[Frame]:
         """Return the next of what this transport was not given yet, as frames: about `limit` (`chunk`) bytes in all.
 
-        On a lane of a numbered codec an ack rides along, and the position stands before the first packet; on trial
-        there is nothing but the ack.
+        On a lane of a numbered codec an ack rides along, and the position stands before the first packet, and wherever
+        packets are passed over; on trial there is nothing but the ack.
         """
         more = self.has_more(lane)
         if not self.codec.numbered:
@@ -211,7 +211,7 @@ class Link:
             head.append(self.codec.dumps(Ack(ack), self.options))
         if lane.on_trial:
             return [self.codec.frames(head)[0]._replace(packets=0, ack=ack)]
-        if not lane.placed:
+        if not lane.placed or lane.written < self.outbox.confirmed:  # another lane has brought what would be next here
             start = max(lane.written, self.outbox.confirmed) + 1
             head.append(self.codec.dumps(Position(start), self.options))
         kept = self._next(lane, limit or self.options.chunk, head) if more else []

@@ -71,6 +71,7 @@ class End(asyncio.Protocol):
         self._arrived.set()
         self._timer: asyncio.TimerHandle | None = None
         self._paused = False
+        self._frozen = False
         self.ended = False
         """The far end has closed, or broken, its connection; what it said before can still be read."""
         self.broken = False
@@ -205,7 +206,8 @@ class End(asyncio.Protocol):
         await self._writable.wait()
 
     def _write(self, data: bytes) -> None:
-        if self._transport and not self._transport.is_closing():
+        # What is sent in the moment of a freeze must not pass: behind what was on the road then it would leave a hole.
+        if self._transport and not self._transport.is_closing() and not self._frozen:
             self.touched = self._loop.time()
             self._road.bytes += len(data)
             self._transport.write(data)
@@ -251,6 +253,7 @@ class End(asyncio.Protocol):
     def freeze(self) -> None:
         """Neither take nor give anything any more, not even the news of the end."""
         self.on_end = None
+        self._frozen = True
         if self._timer:
             self._timer.cancel()
         self._queue.clear()

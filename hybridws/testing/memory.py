@@ -63,7 +63,7 @@ async def talk(
             failed.append(error)
             raise
 
-    server = Server(run, Options(**options))
+    server = Server(run, Options.read(options))
     request = Request("POST", "/v1/open", "/v1/open", query or {}, CIMultiDict(headers or {}), {}, "127.0.0.1", "http")
     session = server.open(CODECS[codec], request, await server.admit(request, auth))
     client = Client(server, session)

@@ -83,7 +83,7 @@ export function makeLink(codec, limits) {
 
     /**
      * Return the next of what this transport was not given yet, in one frame after `words`; nothing if there is nothing.
-     * An ack rides along, and the position stands before the first packet.
+     * An ack rides along, and the position stands before the first packet, and wherever packets are passed over.
      * @param {Lane} lane @param {any[]} words
      */
     _write(lane, limit = FRAME, words = []) {
@@ -91,7 +91,7 @@ export function makeLink(codec, limits) {
       if (!more && !lane._owes && lane._placed && !words[0]) return;
       if (lane._owes || link._ackable() != lane._acked) words.push(link._encode(["a", link._acks(lane)]));
       const from = Math.max(lane._written, link._confirmed);
-      if (!lane._placed) words.push(link._encode(["#", from + 1]));
+      if (!lane._placed || lane._written < from) words.push(link._encode(["#", from + 1])); // another lane may have brought what would be next here
       const room = link._fits(lane);
       limit = Math.min(limit, room);
       for (const word of words) limit -= word.length + 1;

@@ -117,6 +117,27 @@ def test_a_slow_network_gets_more_time() -> None:
     assert dropped - said == pytest.approx(8.0, abs=2 * LOOK_EVERY)
 
 
+def test_a_network_that_was_slow_once() -> None:
+    """Acks that come sooner shorten the patience that a bad moment has taught; those that come later change nothing."""
+    life = Life()
+    info = Info(round_trip=1.0)
+    life.watch = Watch(life.session, info, HEARTBEAT)
+    life.watch.begun(life.now)
+    for number in range(1, 31):
+        life.say("hello")
+        life.run(0.1)
+        life.hear(number)
+        assert life.run(0.5) is None
+    assert life.watch.patience == pytest.approx(LEAST_PATIENCE, abs=0.4)
+    learned = info.round_trip
+    for number in range(31, 40):
+        life.say("hello")
+        life.run(0.7)
+        life.hear(number)
+        assert life.run(0.5) is None
+    assert info.round_trip == learned
+
+
 def test_a_heartbeat_that_never_comes() -> None:
     """With nothing to say, silence is borne for the heartbeat and 10 s; twice in a row it is taken for a limit."""
     life = Life()

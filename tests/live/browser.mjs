@@ -8,6 +8,7 @@
 //   until tab script         wait until the expression is true
 //   fill  tab selector text  put a text into a field, instead of what is there, and press Enter
 //   click tab selector
+//   follow tab selector      click what leads to another page, and wait until that is complete
 //   press tab keys           press these keys, one after the other, in the tab that is brought to the front
 //   audit tab                have axe-core look at the page; the value is what it finds wrong, in a line each
 //   offline tab on           take the network away from a tab, or give it back
@@ -102,6 +103,12 @@ const commands = {
   async click({ tab, selector }) {
     // The element's own click: one on a place of the screen would need the tab in front and the element in sight.
     await tabs.get(tab).$eval(selector, (element) => element.click());
+  },
+  async follow({ tab, selector }) {
+    const page = tabs.get(tab);
+    const there = page.waitForNavigation({ waitUntil: "load" });
+    await page.$eval(selector, (element) => void setTimeout(() => element.click())); // later: this answer leaves first
+    await there;
   },
   async press({ tab, keys }) {
     const page = tabs.get(tab);

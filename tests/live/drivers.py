@@ -192,6 +192,10 @@ class Tab:
         """Click an element."""
         await self._browser.ask("click", tab=self._name, selector=selector)
 
+    async def follow(self, selector: str) -> None:
+        """Click what leads to another page, and wait until that is there."""
+        await self._browser.ask("follow", tab=self._name, selector=selector)
+
     async def press(self, *keys: str) -> None:
         """Press keys, by puppeteer's names, one after the other."""
         await self._browser.ask("press", tab=self._name, keys=keys)

@@ -108,7 +108,7 @@ async def test_it_scrolls_through_thousands(serve: Serve, browser: Browser) -> N
 
 
 async def test_it_comes_back_by_itself(serve: Serve, browser: Browser) -> None:
-    """A console whose session has ended, since the server stopped, says so and opens another once there is one."""
+    """A console whose session has ended, since the server stopped, says so and opens another when it can."""
     app = web.Application()
     mount(app, "/s", listen)
     console = mount_console(app)

@@ -75,7 +75,7 @@ async def test_two_tabs(serve: Serve, browser: Browser, transport: str) -> None:
             await joined(carla, transport)
             await said(carla, "Hello Ben <b>", "Hällo Anna 😀", "noise.png")
             await carla.until(LOADED)
-            await ben.shut()
+            await ben.fill("#room-name", "workshop")  # a goodbye from a tab that closes is not certain to arrive
             await name(carla, "Carla")
             await here(carla, "Anna", "Carla")
             await here(anna, "Anna", "Carla")

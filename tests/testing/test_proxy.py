@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidHandshake, Inval
 
 import hybridws.testing
 from hybridws.testing import HostileProxy, Mode
+from hybridws.testing.ends import End, Road
 from tests.testing.origin import Origin
 
 if TYPE_CHECKING:
@@ -424,6 +425,27 @@ async def test_freeze_stops_all_without_a_word(place: Place) -> None:
             assert await soon(fresh.recv()) == "hi"
         proxy.cut()
         await soon(frozen.wait_closed())
+
+
+async def test_freeze_leaves_no_hole() -> None:
+    """What was on the road at a `freeze` is lost, and so is all that is sent after it, also where the road is fast."""
+    near, far = socket.socketpair()
+    road = Road()
+    end = End(road)
+    with near, far:
+        far.settimeout(0)
+        loop = asyncio.get_running_loop()
+        await loop.create_connection(lambda: end, sock=near)
+        await end.send(b"one")
+        assert await soon(loop.sock_recv(far, 10)) == b"one"
+        road.delay = 0.05
+        await end.send(b"two")
+        road.delay = 0
+        end.freeze()
+        await end.send(b"three")
+        await never(loop.sock_recv(far, 10))
+        end.abort()
+        await soon(end.lost.wait())
 
 
 # ── old and confused proxies ──────────────────────────────────────────────────────────────────────────────────────
