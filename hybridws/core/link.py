@@ -88,8 +88,10 @@ class Link:
         "_early_size",
         "_held",
         "_news",
+        "_passed",
         "_room",
         "_tried",
+        "_tried_last",
         "_tried_size",
         "ackable",
         "came",
@@ -127,8 +129,10 @@ class Link:
         self._early_size = 0
         self._room = 0  # bytes that a frame may have on this network; 0: as many as it likes
         self._news = 0  # acks that told news since this has changed
+        self._passed = 0  # bytes of the largest frame that has arrived; half as many for each that has not
         self._tried = -1  # what was confirmed when a frame last began with the oldest packet ...
-        self._tried_size = 0  # ... and the bytes of that frame
+        self._tried_last = 0  # ... the last number that is in it ...
+        self._tried_size = 0  # ... and its bytes
 
     def __repr__(self) -> str:
         """Tell how far the conversation has come."""
@@ -257,8 +261,8 @@ class Link:
         confirmed = self.outbox.confirmed
         if frame.packets and frame.places and lane.written <= confirmed:
             if confirmed == self._tried:
-                self._room, self._news = self._fits(lane), 0
-            self._tried, self._tried_size = confirmed, len(frame.payload)
+                self._room, self._news, self._passed = self._fits(lane), 0, self._passed // 2
+            self._tried, self._tried_last, self._tried_size = confirmed, confirmed + frame.packets, len(frame.payload)
         lane.written = max(lane.written, confirmed) + frame.packets
         if frame.ack >= 0:
             lane.acked = frame.ack
@@ -270,12 +274,15 @@ class Link:
         """Return the bytes that a frame may have on this network, 0 if that is not known.
 
         Fewer than before, if it begins with what was written already, and did not arrive: some networks cut each
-        connection after so many bytes, and a larger frame never arrives, however often it is said.
+        connection after so many bytes, and a larger frame never arrives, however often it is said. One of a size that
+        has passed before is lost for another reason, or late; so it may be lost once, and twice where twice as much
+        has passed.
         """
         confirmed = self.outbox.confirmed
-        if lane.written > confirmed or confirmed != self._tried or self._tried_size <= NARROWEST:
+        passes = max(self._passed, NARROWEST)
+        if lane.written > confirmed or confirmed != self._tried or self._tried_size <= passes:
             return self._room
-        return max(self._tried_size // SHRINKS_TO, NARROWEST)
+        return max(self._tried_size // SHRINKS_TO, passes)
 
     def ack_due(self, lane: Lane) -> bool:
         """Tell whether so much has come that it should be acked without waiting for something to ride on."""
@@ -287,8 +294,11 @@ class Link:
         """Forget what the other side has: `count` packets in all. Raises Malformed for more than was said."""
         if count > self.outbox.last:
             raise Malformed(f"an ack of {count} is beyond the {self.outbox.last} packets that were sent")
-        if self.outbox.confirm(count) and self._room:
-            self._grow()
+        if self.outbox.confirm(count):
+            if self._tried_size > self._passed and count >= self._tried_last:
+                self._passed = self._tried_size
+            if self._room:
+                self._grow()
         if self.said is not None and not self.outbox:
             self.end()
 

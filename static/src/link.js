@@ -43,8 +43,10 @@ export function makeLink(codec, limits) {
     _inboxSize: 0,
     _room: Infinity, // bytes that a frame may have on this network, as far as is known
     _news: 0, // acks that told news since this has changed
+    _passed: 0, // bytes of the largest frame that has arrived; half as many for each that has not
     _tried: -1, // what was confirmed when a frame last began with the oldest packet ...
-    _triedSize: 0, // ... and the bytes of that frame
+    _triedLast: 0, // ... the last number that is in it ...
+    _triedSize: 0, // ... and its bytes
 
     /** Whether the conversation has ended: they closed, or have all that we said and our close. @returns {any} */
     _over: () => link._heard || (link._said && link._confirmed == link._last),
@@ -99,20 +101,30 @@ export function makeLink(codec, limits) {
       lane._placed = true;
       const frame = codec.join([...words, ...kept]);
       if (kept[0] && from == link._confirmed) {
-        if (from == link._tried) link._news = 0;
+        if (from == link._tried) {
+          link._news = 0;
+          link._passed >>= 1;
+        }
         link._room = room;
         link._tried = from;
+        link._triedLast = from + kept.length;
         link._triedSize = frame.length;
       }
       lane._written = from + kept.length;
       return frame;
     },
 
-    /** Return the bytes that a frame may have: fewer where what this one begins with was written, and did not arrive: some networks cut each connection after so many bytes. @param {Lane} lane */
-    _fits: (lane) =>
-      lane._written > link._confirmed || link._confirmed != link._tried || link._triedSize <= NARROWEST
+    /**
+     * Return the bytes that a frame may have: fewer where what this one begins with was written, and did not arrive:
+     * some networks cut each connection after so many bytes. One of a size that has passed before is lost for another
+     * reason, or late. @param {Lane} lane
+     */
+    _fits(lane) {
+      const passes = Math.max(link._passed, NARROWEST);
+      return lane._written > link._confirmed || link._confirmed != link._tried || link._triedSize <= passes
         ? link._room
-        : Math.max(link._triedSize / SHRINKS_TO, NARROWEST),
+        : Math.max(link._triedSize / SHRINKS_TO, passes);
+    },
 
     /** Note that this transport tells the newest count, and return it. @param {Lane} lane @returns {number} */
     _acks(lane) {
@@ -140,7 +152,10 @@ export function makeLink(codec, limits) {
         if (kind == "#") source._expects = value;
         else if (kind == "a") {
           if (value > link._last) throw Error("ack " + value);
-          if (value > link._confirmed && !(++link._news % GROWS_AFTER)) link._room *= 2;
+          if (value > link._confirmed) {
+            if (value >= link._triedLast) link._passed = Math.max(link._passed, link._triedSize);
+            if (!(++link._news % GROWS_AFTER)) link._room *= 2;
+          }
           link._confirm(value);
         } else if (kind == "h") source._owes = true;
         else if (!isNumbered(packet)) hand(packet);
