@@ -60,8 +60,6 @@ def mount(
     The options are the fields of `hybridws.Options`. Several mounts may stand side by side, on an application or on a
     sub-application. Raises ValueError for a prefix or an option that cannot work.
     """
-    if not isinstance(app, web.Application):
-        raise TypeError(f"mount takes an aiohttp application first, not {app!r}")
     prefix = _read_prefix(prefix)
     if SERVERS not in app:
         app[SERVERS] = {}
