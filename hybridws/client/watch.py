@@ -16,6 +16,8 @@ LEAST_PATIENCE: Final = 0.8
 acks within 0.25 s, and twice this, with the time to connect anew, is less than the two seconds that people notice."""
 MOST_DOUBTS: Final = 5
 """Answers in a row that did not come in time, for each of which the next one is waited for twice as long."""
+SHARE_OF_RESUME: Final = 4
+"""An answer is waited for no longer than this part of `resume`, so that there is time for others."""
 LOOK_EVERY: Final = 0.2
 """Seconds between two looks at a WebSocket."""
 GRACE: Final = 10.0
@@ -48,8 +50,13 @@ class Watch:
         return self.patient(max(LEAST_PATIENCE, 4 * self._info.round_trip))
 
     def patient(self, seconds: float) -> float:
-        """Return how long to wait for what usually takes less than so many seconds (RFC 6298 §5.5: back off)."""
-        return seconds * (1 << self._doubts)
+        """Return how long to wait for what usually takes less than so many seconds (RFC 6298 §5.5: back off).
+
+        No longer than a share of the time for which the session is remembered: who waits through all of it on a
+        connection that is dead has none left to come back by another.
+        """
+        most = max(LEAST_PATIENCE, self._session.link.options.resume / SHARE_OF_RESUME)
+        return min(seconds * (1 << self._doubts), most)
 
     def doubt(self) -> None:
         """Note that an answer did not come in time: it may be lost, or the network may have turned slow."""

@@ -131,9 +131,11 @@ export function makePilot(client, url, names, settings, info) {
 
   /**
    * Return the ms that an answer may take, however fast the network was until now: twice as long for each that did not
-   * come in time (RFC 6298 §5.5), since the network may have turned slow.
+   * come in time (RFC 6298 §5.5), since the network may have turned slow; but no longer than a quarter of the time for
+   * which the session is remembered, so that there is time to come back by another way.
    */
-  const patience = (least = LEAST_PATIENCE) => max(least, 4 * info.roundTrip) * 2 ** min(failures, MOST_DOUBTS);
+  const patience = (least = LEAST_PATIENCE) =>
+    min(max(least, 4 * info.roundTrip) * 2 ** min(failures, MOST_DOUBTS), max(LEAST_PATIENCE, 250 * (session.resume || 120)));
 
   /** Return the ms within which a stream that is not buffered shows its first bytes. */
   const firstBytes = () => min(MOST_FIRST_BYTES, patience(LEAST_FIRST_BYTES));

@@ -117,6 +117,18 @@ def test_a_slow_network_gets_more_time() -> None:
     assert dropped - said == pytest.approx(8.0, abs=2 * LOOK_EVERY)
 
 
+def test_no_patience_outlives_the_session() -> None:
+    """However slow the network was, and however often nothing came: after a quarter of `resume` another way is tried."""
+    life = Life()
+    life.watch = Watch(life.session, Info(round_trip=2.0), HEARTBEAT)
+    assert life.watch.patience == 8.0
+    life.watch.doubt()
+    assert life.watch.patience == 16.0
+    for _ in range(10):
+        life.watch.doubt()
+    assert life.watch.patience == Options().resume / 4
+
+
 def test_a_network_that_was_slow_once() -> None:
     """Acks that come sooner shorten the patience that a bad moment has taught; those that come later change nothing."""
     life = Life()
