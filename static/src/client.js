@@ -1,7 +1,7 @@
 // HybridWS: what a page holds in its hands. A WebSocket to the letter, whatever happens to sessions and transports.
 
 import { now } from "./clock.js";
-import { ABNORMAL, HANDLER_FAILED, NORMAL, NO_SESSION } from "./codes.js";
+import { ABNORMAL, HANDLER_FAILED, NORMAL, NO_SESSION, RESTARTING } from "./codes.js";
 import { OVERHEAD } from "./outbox.js";
 import { restore, watch } from "./page.js";
 import { isBytes, sizeOf, wellFormed } from "./packets.js";
@@ -320,13 +320,22 @@ export class HybridWS extends EventTarget {
     }
   }
 
-  /** @param {string} reason */
+  /** Whether another session takes the place of one that is lost, or whose server restarts. */
+  _reopens() {
+    return this._options.onlost == "reopen" && this.readyState == 1;
+  }
+
+  /** @param {string} reason @returns {Promise<void>} */
   async _lost(reason) {
     const { unacked } = this;
     this.info.resets++;
     this._fail(dom(reason, "NetworkError"));
-    const again = this._options.onlost == "reopen" && this.readyState == 1;
-    if (again) this._pilot = this._make();
+    const again = this._reopens();
+    if (again) {
+      const { _inbox } = this._pilot._link;
+      this._pilot = this._make();
+      for (const [value] of _inbox) this._pilot._link._inbox.push([value, 0, 1]); // whoever iterates has not taken it yet
+    }
     this._tell("reset", reason, unacked);
     if (!again) return this._end(NO_SESSION, reason, false);
     this._resets = [now(), ...this._resets].slice(0, MANY_RESETS);
@@ -343,6 +352,7 @@ export class HybridWS extends EventTarget {
   /** @param {number} code @param {string} reason @param {boolean} wasClean @param {any} [fault] */
   _end(code, reason, wasClean, fault) {
     if (this.readyState > 2) return;
+    if (code == RESTARTING && this._reopens()) return void this._lost(reason);
     this._pump((this._gate = false));
     this.readyState = 3;
     clearTimeout(this._closing);

@@ -95,6 +95,7 @@ export function makePilot(client, url, names, settings, info) {
   /** @type {string[]} */ let allowed; // by application and server
   /** @type {number[]} */ let idles = []; // silences after which a connection died
   let failures = 0;
+  let doubts = 0; // answers in a row that did not come in time; one that is refused or reset has not been late
   let retryAt = 0;
   let httpAt = 0; // before then HTTP waits, for a WebSocket that is sure to come
   let interrupted = false;
@@ -135,7 +136,7 @@ export function makePilot(client, url, names, settings, info) {
    * which the session is remembered, so that there is time to come back by another way.
    */
   const patience = (least = LEAST_PATIENCE) =>
-    min(max(least, 4 * info.roundTrip) * 2 ** min(failures, MOST_DOUBTS), max(LEAST_PATIENCE, 250 * (session.resume || 120)));
+    min(max(least, 4 * info.roundTrip) * 2 ** min(doubts, MOST_DOUBTS), max(LEAST_PATIENCE, 250 * (session.resume || 120)));
 
   /** Return the ms within which a stream that is not buffered shows its first bytes. */
   const firstBytes = () => min(MOST_FIRST_BYTES, patience(LEAST_FIRST_BYTES));
@@ -398,7 +399,7 @@ export function makePilot(client, url, names, settings, info) {
       askedAt = 0;
       if (source == one) one._heard = one._touched;
       if (batch[0]?.[0][0] != "x") {
-        failures = 0;
+        failures = doubts = 0;
         if (source == one) carried(one);
       }
       try {
@@ -420,6 +421,7 @@ export function makePilot(client, url, names, settings, info) {
       rung._one = null;
       if (mine) carrier = null;
       const why = done(rung._attempt, fault);
+      if (/^noth/.test(why)) doubts++;
       kick();
       if (stopped || link._over()) return;
       const restarts = code == GOING_AWAY || code == RESTARTING;
@@ -482,7 +484,7 @@ export function makePilot(client, url, names, settings, info) {
     /** Go on with a session that is open. @param {any} told @param {import("./packets.js").Batch} batch */
     _begin(told, batch) {
       const time = now();
-      failures = 0;
+      failures = doubts = 0;
       Object.assign(session, told);
       pilot._use((allowed = names.filter((name) => session.transports.includes(name) && (name != socket._name || WebSocket))));
       const [winner, until] = winners[base] || [];
@@ -509,7 +511,7 @@ export function makePilot(client, url, names, settings, info) {
     /** The network may be another, or the page was away: try everything again, and see whether the connection lives. */
     _wake() {
       asleep = false;
-      failures = retryAt = 0;
+      failures = doubts = retryAt = 0;
       rungs.map(forget);
       if (!carrier?._beat) rest(); // a poll that is dead would say so only much later
       probe();

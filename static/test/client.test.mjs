@@ -288,6 +288,36 @@ test("a lost session with onlost `reopen`: a new one takes its place, and no clo
   between.stop();
 });
 
+for (const transports of ["stream", "poll"])
+  test(`a server that restarts, with onlost \`reopen\`, over ${transports}: a new session, and what came before is not lost`, async () => {
+    const ws = new HybridWS(server.url + "/echo", { transports, onlost: "reopen" });
+    ws.onclose = () => assert.fail("closed");
+    const heard = (async () => {
+      const words = [];
+      for await (const word of ws) {
+        words.push(word);
+        if (words.length == 1) await new Promise((resolve) => setTimeout(resolve, 300)); // "before" comes while this one reads no further
+        if (words.length == 3) return words;
+      }
+    })();
+    ws.send("one");
+    ws.send("!restart");
+    const reset = await new Promise((resolve) => ws.addEventListener("state", (turn) => turn.state == "reset" && resolve(turn)));
+    assert.equal(reset.reason, "the server is restarting");
+    ws.send("anew");
+    assert.deepEqual(await heard, ["one", "before", "anew"]);
+    ws.onclose = null;
+    ws.close();
+    assert.equal((await event(ws, "close")).code, 1005);
+  });
+
+test("a server that restarts, without `reopen`: close with 1012", async () => {
+  const ws = new HybridWS(server.url + "/echo");
+  await ws.ready;
+  ws.send("!restart");
+  assert.equal((await event(ws, "close")).code, 1012);
+});
+
 test("an address keeps its host, whatever that begins with", () => {
   for (const [given, url] of [["http://ws.example/x", "ws://ws.example/x"], ["ws://http.example/", "ws://http.example/"], ["https://ws/", "wss://ws/"]]) {
     const ws = new HybridWS(given);

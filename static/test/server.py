@@ -30,6 +30,9 @@ async def echo(session: Session) -> None:
     async for message in session:
         if message == "!close":
             await session.close(3210, "bye")
+        elif message == "!restart":
+            await session.send("before")
+            await session.close(1012, "the server is restarting")
         elif message == "!ask":
             await session.send(str(await session.request("what?")))
         else:
