@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hybridws.cli import bench, connect, demo, doctor, serve, torture
 from hybridws.version import __version__
@@ -19,8 +19,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="hybridws", description="Message sessions that get through any network.")
     parser.add_argument("--version", action="version", version=f"hybridws {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, **more: Any) -> argparse.ArgumentParser:  # noqa: ANN401 - argparse's own
+        command = subparsers.add_parser(name, **more)
+        command.set_defaults(command=command)
+        return command
+
     for command in COMMANDS:
-        command.add(subparsers.add_parser)
-    args = parser.parse_args(argv)
+        command.add(add)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:  # told by the command itself, whose usage shows what there is
+        args.command.error(f"there is no {' '.join(unknown)}")
     run: Callable[[argparse.Namespace], int] = args.run
     return run(args)

@@ -118,7 +118,7 @@ def test_a_slow_network_gets_more_time() -> None:
 
 
 def test_no_patience_outlives_the_session() -> None:
-    """However slow the network was, and however often nothing came: after a quarter of `resume` another way is tried."""
+    """However slow the network was, and however often nothing came: after a quarter of `resume` another is tried."""
     life = Life()
     life.watch = Watch(life.session, Info(round_trip=2.0), HEARTBEAT)
     assert life.watch.patience == 8.0

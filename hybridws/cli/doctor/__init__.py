@@ -55,10 +55,21 @@ def add(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--via",
         metavar="MODE",
+        type=to_network,
         help="put a hostile network in front, to see what it does: ws_refused, ws_dies:500 ... (--via help lists all)",
     )
     reach.add_reach(parser)
     parser.set_defaults(run=run)
+
+
+def to_network(text: str) -> str:
+    """Show all networks, if they are asked for; no address is needed for that."""
+    if text == "help":
+        from hybridws.testing import usage  # noqa: PLC0415 - for those who ask only
+
+        print(usage())
+        raise SystemExit(ALL_WORK)
+    return text
 
 
 def to_watch(text: str) -> float:
@@ -79,11 +90,6 @@ def to_patience(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Examine, report, and return the exit code."""
-    if args.via == "help":
-        from hybridws.testing import usage  # noqa: PLC0415 - for those who ask only
-
-        print(usage())
-        return ALL_WORK
     if args.via and args.proxy:
         print("hybridws doctor: --via is a network of its own, without a --proxy", file=sys.stderr)
         return NOTHING_WORKS
