@@ -9,6 +9,8 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from hybridws.errors import Superseded
+
 if TYPE_CHECKING:
     from hybridws.errors import Refused
     from hybridws.exchange import Request
@@ -69,9 +71,13 @@ class Refusals:
 
 
 def _write(fault: Refused, request: Request, address: str) -> None:
-    """Write the line; of the address only the last word, since others may be a session's name."""
+    """Write the line; of the address only the last word, since others may be a session's name.
+
+    That an older attach comes after a newer one is nobody's fault: transports race, and so it is for debugging.
+    """
+    usual = logging.DEBUG if fault.cause == Superseded.cause else logging.INFO
     log.log(
-        logging.WARNING if fault.hint else logging.INFO,
+        logging.WARNING if fault.hint else usual,
         "refused (%s): %s %s from %s: %s",
         fault.cause,
         request.method,

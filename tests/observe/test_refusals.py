@@ -217,7 +217,7 @@ def test_each_cause_is_here() -> None:
 @pytest.mark.parametrize("cause", CASES)
 async def test_a_refusal(place: Placing, caplog: pytest.LogCaptureFixture, cause: str) -> None:
     """It is answered, counted once, and logged in one line that names the cause."""
-    caplog.set_level(logging.INFO, "hybridws")
+    caplog.set_level(logging.DEBUG, "hybridws")
     case = CASES[cause]
     handler = deaf if cause == "too_many_sends" else listen
     here = await place(handler, partial(mount_metrics, registry=CollectorRegistry()), **case.options)
