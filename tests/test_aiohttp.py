@@ -214,7 +214,7 @@ async def test_the_iframe_page_knows_where_it_is(serve: Serve, client: ClientSes
 def test_a_slip_in_an_option_is_an_error_that_names_it() -> None:
     """Nothing is mounted then."""
     app = web.Application()
-    with pytest.raises(TypeError, match="heartbeat_dely"):
+    with pytest.raises(ValueError, match="heartbeat_dely"):
         mount(app, "/chat", echo, heartbeat_dely=5)
     with pytest.raises(ValueError, match="disconnect_delay must be a number above 0"):
         mount(app, "/chat", echo, disconnect_delay=0)

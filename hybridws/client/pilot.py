@@ -78,8 +78,8 @@ class Pilot:
         self._proved_at: Final[dict[str, float]] = {}
         self._retry_at = 0.0
         self._http_at = 0.0  # before then HTTP waits, for a WebSocket that is sure to come
+        self._carrier = ""  # the transport that carries the session; none once it has broken
         self._interrupted = False
-        self._why = ""  # what ended the transport that broke last
 
     # ── what carriers ask and tell ────────────────────────────────────────────────────────────────────────────────
 
@@ -130,6 +130,7 @@ class Pilot:
         if attempt and attempt.took is None:
             attempt.took = time.time() - attempt.at
         self._proved_at[name] = now
+        self._carrier = name
         self.watch.begun(now)
         self.ladder.rungs[name].proved()
         self._backoff.succeeded()
@@ -256,8 +257,6 @@ class Pilot:
             self._failed(name, attempt, str(fault))
         except Turned as turned:
             attempt.failure = str(turned)
-            if turned.code != codes.SUPERSEDED:
-                self._why = attempt.failure
             if name == "websocket" and turned.code != codes.SUPERSEDED:
                 self.ladder.rungs[name].failed(self._now(), random())  # noqa: S311 - jitter
             raise
@@ -270,7 +269,7 @@ class Pilot:
         attempt.failure = f"closed with {code}{f' ({reason})' if reason else ''} after {lived:.1f} s"
         if self.session.closed or code == codes.SUPERSEDED:
             return
-        self._why = attempt.failure
+        self._broke("websocket", attempt.failure)
         silent = reason.startswith(SILENCE)
         if silent:
             self.courier.start_afresh()
@@ -282,12 +281,20 @@ class Pilot:
         if attempt.took is None:
             attempt.took = time.time() - attempt.at
             self.ladder.rungs[name].failed(now, random())  # noqa: S311 - jitter
-        attempt.failure = self._why = why
+        attempt.failure = why
+        self._broke(name, why)
         if name == self.ladder.order[-1] or name == "stream":
             self._retry_at = now + self._backoff.failed(random())  # noqa: S311 - jitter
 
+    def _broke(self, name: str, why: str) -> None:
+        """Tell the application, if it was the transport that carries, and the session goes on without it."""
+        if name == self._carrier and not self.session.closed:
+            self._carrier = ""
+            self._interrupted = True
+            self._tell(Event("interrupted", name, why))
+
     def _reap(self, now: float) -> None:
-        """Look at the transports that have ended, and tell the application when none is left. Raises Lost."""
+        """Look at the transports that have ended. Raises Lost."""
         for name, task in list(self._tasks.items()):
             if not task.done():
                 continue
@@ -295,14 +302,9 @@ class Pilot:
             try:
                 task.result()
             except Turned as turned:
-                self._turned(turned, now)
-        if self._interrupted or self.session.closed or not self._proved_at:
-            return
-        if self._why and self.session.seat is None and self.session.transport not in self._tasks:
-            self._interrupted = True
-            self._tell(Event("interrupted", self.session.transport, self._why))
+                self._turned(name, turned, now)
 
-    def _turned(self, turned: Turned, now: float) -> None:
+    def _turned(self, name: str, turned: Turned, now: float) -> None:
         """Do what the server's refusal asks for. Raises Lost."""
         match turned.code:
             case codes.SUPERSEDED:
@@ -321,6 +323,7 @@ class Pilot:
                 retry = turned.details.get("retry")
                 wait = float(retry) if isinstance(retry, int | float) else self._backoff.failed(random())  # noqa: S311
                 self._retry_at = now + wait
+                self._broke(name, str(turned))
 
     async def _wait(self, now: float) -> None:
         """Wait for news, or for the next thing that is due."""

@@ -47,8 +47,8 @@ async def test_duplicated_tab(serve: Serve, browser: Browser) -> None:
     url = await serve(application(counter))
     async with browser.tab("one", f"{url}/?resumeOnReload=1") as tab:
         await tab.until("window.got && got.length > 10")
-        await tab.call("again")  # what is saved for a page that is loaded again is there for a moment
-        await tab.until("window.got && got.length && ws.readyState == 1")
+        await tab.call("eval", "window.old = true, again()")  # what is saved for its next page is there for a moment
+        await tab.until("!window.old && window.got && got.length && ws.readyState == 1")
         async with tab.double("two") as double:
             await double.until("window.got && window.ws && ws.readyState == 1")
             await told(tab)

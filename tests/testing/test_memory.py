@@ -131,7 +131,7 @@ async def test_options_and_admission_are_those_of_a_mount() -> None:
     async with talk(echo, max_message=1000) as client:
         with pytest.raises(MessageTooLarge):
             await client.send("x" * 1000)
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match="no_such_option"):
         async with talk(echo, no_such_option=1):
             pass
 
