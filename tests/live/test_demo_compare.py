@@ -57,6 +57,7 @@ async def moves(tab: Tab, *holds: str) -> None:
         await tab.until(f"((cell) => {' && '.join(holds)})({cell})")
 
 
+@pytest.mark.matrix(one_in=2)
 async def test_three_under_one_cut(browser: Browser) -> None:
     """All three count both ways; one cut meets each of them, all come back and go on, and of ours nothing is lost.
 
