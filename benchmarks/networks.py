@@ -60,7 +60,7 @@ GIVE_UP: Final = 12.0
 TRIP: Final = 0.1
 FAR: Final = 0.4
 """Seconds of a longer round trip, to tell the network's share of a time from our own."""
-CLIMBS: Final = 5
+TRIES: Final = 5
 
 
 class Ground(NamedTuple):
@@ -290,17 +290,22 @@ async def _echo(session: Connection, word: object) -> float:
 
 async def far_away(here: Ground) -> list[Row]:
     """Measure a network with a round trip of 100 ms."""
-    times = []
-    for mode in ("ok", "ws_hangs", "hangs_and_buffers"):
-        async with HostileProxy(here.url, mode=f"{mode}+slow:0:{TRIP * 1000:.0f}") as proxy:
-            begun = time.perf_counter()
-            async with hybridws.connect(proxy.url, first=["hello"], close_timeout=0.5) as session:
-                async for _ in session:
-                    break
-                times.append((time.perf_counter() - begun) / TRIP)
+
+    async def first_echo(mode: str) -> float:
+        took = []
+        for _ in range(TRIES):
+            async with HostileProxy(here.url, mode=f"{mode}+slow:0:{TRIP * 1000:.0f}") as proxy:
+                begun = time.perf_counter()
+                async with hybridws.connect(proxy.url, first=["hello"], close_timeout=0.5) as session:
+                    async for _ in session:
+                        break
+                    took.append((time.perf_counter() - begun) / TRIP)
+        return sorted(took)[TRIES // 2]
+
+    times = [await first_echo(mode) for mode in ("ok", "ws_hangs", "hangs_and_buffers")]
     return [
         Row(
-            "first echo at 100 ms round trip, on `ok`, `ws_hangs`, `hangs_and_buffers`",
+            f"first echo at 100 ms round trip, on `ok`, `ws_hangs`, `hangs_and_buffers` (median of {TRIES})",
             "≤ 1.2 round trips",
             ", ".join(f"{trips:.2f}" for trips in times),
             max(times) <= 1.2,
@@ -317,13 +322,13 @@ async def climbing(here: Ground) -> Row:
 
     async def climb(trip: float) -> float:
         took = []
-        for _ in range(CLIMBS):
+        for _ in range(TRIES):
             async with (
                 HostileProxy(here.url, mode=f"slow:0:{trip * 1000:.0f}") as proxy,
                 hybridws.connect(proxy.url) as session,
             ):
                 took.append(await _until(lambda: session.transport == "websocket"))
-        return sorted(took)[CLIMBS // 2]
+        return sorted(took)[TRIES // 2]
 
     near, far = await climb(TRIP), await climb(FAR)
     trips = (far - near) / (FAR - TRIP)

@@ -1,6 +1,6 @@
 """Holds a server of our own for long, under many: the rows A5, A7 and A13 of docs/reliability.md.
 
-Usage: python -m tools.endurance [crowd|stalled|cut ...] [--clients N] [--seconds S]
+Usage: python -m tools.endurance [crowd|stalled|cut ...] [--clients N] [--seconds S] [--pause S]
 
   crowd    1,000 clients that say a word a second; each meets a fault every 30 s or so: a cut, a pulled cable, another
            network. Nothing may be lost, memory must not grow, and descriptors and tasks must come back
@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import random
 import resource
+import signal
 import statistics
 import sys
 import tempfile
@@ -30,6 +32,7 @@ from hybridws.cli.torture.peers import HybridPeer
 from hybridws.cli.torture.tally import Tally
 from hybridws.cli.torture.trials import NETWORKS
 from hybridws.errors import SessionClosed
+from hybridws.run.process import GC_THRESHOLD
 from hybridws.testing import HostileProxy
 
 if TYPE_CHECKING:
@@ -53,6 +56,16 @@ SPARE: Final = 2
 """Descriptors and tasks that may be there by chance when they are counted: those of the question itself."""
 LONG: Final = 1800.0
 """Seconds from which on a slope of memory means something: in less, one grown dictionary is many per cent an hour."""
+
+
+class Size(NamedTuple):
+    """How large a trial is."""
+
+    clients: int = 1000
+    seconds: float = 3600.0
+    """Of crowd, and of stalled up to 60."""
+    pause: float = 1.0
+    """Seconds between two words of a client in crowd."""
 
 
 class Result(NamedTuple):
@@ -117,6 +130,21 @@ async def staged() -> AsyncGenerator[Stage]:
             await process.wait()
         if "ERROR" in (said := _read(log)):
             raise RuntimeError(f"the server has logged errors:\n{said[-2000:]}")
+
+
+@asynccontextmanager
+async def proxied(origin: str) -> AsyncGenerator[tuple[str, Callable[[], None]]]:
+    """Run a proxy as a process of its own, which leaves this one to the clients; give its address, and how to cut."""
+    command = ("-m", "tools.endurance_proxy", origin)
+    process = await asyncio.create_subprocess_exec(sys.executable, *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+    try:
+        assert process.stdout
+        url = (await process.stdout.readline()).decode().strip()
+        yield url, lambda: process.send_signal(signal.SIGUSR1)
+    finally:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
 
 
 def _read(log: Any) -> str:  # noqa: ANN401 - a temporary file
@@ -188,8 +216,9 @@ def _harm(clients: list[Client]) -> tuple[str, bool]:
     return f"{said} messages, {', '.join(f'{n} {what}' for what, n in counts.items())}", not any(counts.values())
 
 
-async def crowd(stage: Stage, count: int, seconds: float, rng: random.Random) -> Result:
+async def crowd(stage: Stage, size: Size, rng: random.Random) -> Result:
     """A5: a fault each per 30 s."""
+    count, seconds = size.clients, size.seconds
     before = await stage.state()
     faults = 0
     samples: list[tuple[float, float]] = []
@@ -203,7 +232,7 @@ async def crowd(stage: Stage, count: int, seconds: float, rng: random.Random) ->
 
         async def live(client: Client, proxy: HostileProxy) -> None:
             nonlocal faults
-            await asyncio.sleep(rng.random())
+            await asyncio.sleep(rng.uniform(0, size.pause))
             due = begun + rng.uniform(0, 2 * EVERY)
             while (now := time.monotonic()) < begun + seconds:
                 if now >= due:
@@ -211,7 +240,7 @@ async def crowd(stage: Stage, count: int, seconds: float, rng: random.Random) ->
                     due = now + rng.uniform(0, 2 * EVERY)
                     await proxy.flip(rng.choice(NETWORKS), **rng.choice(({"cut": True}, {"freeze": True}, {})))
                 await client.say()
-                await asyncio.sleep(1)
+                await asyncio.sleep(size.pause)
             proxy.mode = "ok"
 
         async def watch() -> None:
@@ -239,16 +268,16 @@ async def crowd(stage: Stage, count: int, seconds: float, rng: random.Random) ->
     )
 
 
-async def cut(stage: Stage, count: int, _seconds: float, _rng: random.Random) -> Result:
+async def cut(stage: Stage, size: Size, _rng: random.Random) -> Result:
     """A13: all are cut at once, and come back by themselves."""
-    async with HostileProxy(f"{stage.url}/echo", rewrite_host=True) as proxy:
-        clients = [Client(stage, proxy.url) for _ in range(count)]
+    async with proxied(f"{stage.url}/echo") as (url, cut_all):
+        clients = [Client(stage, url) for _ in range(size.clients)]
         await _arrive(clients)
         await asyncio.gather(*(client.say() for client in clients))
         await _settle(clients)
         await stage.state()
         begun = time.monotonic()
-        proxy.cut()
+        cut_all()
         await asyncio.gather(*(client.say() for client in clients))
         await _settle(clients)
         back = time.monotonic() - begun
@@ -256,7 +285,7 @@ async def cut(stage: Stage, count: int, _seconds: float, _rng: random.Random) ->
         told, whole = _harm(clients)
         await asyncio.gather(*(client.end() for client in clients))
     return Result(
-        f"{count} clients, all heard again after {back:.1f} s, loop late by {1000 * late:.0f} ms at most; {told}",
+        f"{size.clients} clients, all heard again after {back:.1f} s, loop late by {1000 * late:.0f} ms at most; {told}",
         whole,
         back <= 10 and late <= 0.25,  # noqa: PLR2004 - the figures of A13
     )
@@ -289,9 +318,9 @@ def _p99(subscribers: list[Subscriber]) -> float:
     return late[len(late) * 99 // 100]
 
 
-async def stalled(stage: Stage, count: int, seconds: float, _rng: random.Random) -> Result:
+async def stalled(stage: Stage, size: Size, _rng: random.Random) -> Result:
     """A7: a tenth of the subscribers stops reading."""
-    seconds = min(seconds, 60.0)
+    count, seconds = size.clients, min(size.seconds, 60.0)
     subscribers = [Subscriber() for _ in range(count)]
     slow, quick = subscribers[: count // 10], subscribers[count // 10 :]
     here = asyncio.Semaphore(0)
@@ -331,10 +360,11 @@ TRIALS: Final = {"crowd": crowd, "stalled": stalled, "cut": cut}
 async def main(args: argparse.Namespace) -> int:
     """Hold the trials, each against a server of its own; return the exit code."""
     passed = True
+    size = Size(args.clients, args.seconds, args.pause)
     for name in args.trials or TRIALS:
         seed = args.seed or random.SystemRandom().randrange(1, 10**6)
         async with staged() as stage:
-            result = await TRIALS[name](stage, args.clients, args.seconds, random.Random(seed))  # noqa: S311 - to be held again
+            result = await TRIALS[name](stage, size, random.Random(seed))  # noqa: S311 - to be held again
         good = result.whole and result.swift
         passed = passed and good
         print(f"{name:<8} {'passed' if good else 'FAILED'}  {result.told} (--seed {seed})", flush=True)
@@ -344,11 +374,16 @@ async def main(args: argparse.Namespace) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trials", nargs="*", choices=[*TRIALS, []], metavar="TRIAL", help="default: all")
-    parser.add_argument("--clients", type=int, default=1000)
+    usual = Size()
+    parser.add_argument("--clients", type=int, default=usual.clients)
     parser.add_argument(
-        "--seconds", type=float, default=3600.0, help="of crowd, and of stalled up to 60 (default: %(default)g)"
+        "--seconds", type=float, default=usual.seconds, help="of crowd, and of stalled up to 60 (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--pause", type=float, default=usual.pause, help="seconds between two words of a client in crowd"
     )
     parser.add_argument("--seed", type=int)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    gc.set_threshold(*GC_THRESHOLD)  # this process stands for a thousand: it would go through all of them again and again
     sys.exit(asyncio.run(main(parser.parse_args())))

@@ -6,15 +6,14 @@ import random
 
 import pytest
 
-from tools.endurance import TRIALS, staged
+from tools.endurance import TRIALS, Size, staged
 
-CLIENTS = 20
-SECONDS = 3.0
+SIZE = Size(clients=20, seconds=3.0)
 
 
 @pytest.mark.parametrize("trial", TRIALS)
 async def test_a_small_crowd(trial: str) -> None:
     """Clients that are cut, moved and stalled lose nothing, and the server gives back what they took."""
     async with staged() as stage:
-        result = await TRIALS[trial](stage, CLIENTS, SECONDS, random.Random(7))
+        result = await TRIALS[trial](stage, SIZE, random.Random(7))
     assert result.whole, result.told

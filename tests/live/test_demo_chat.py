@@ -40,6 +40,17 @@ PASTE: Final = """
     return blob.size;
 })()
 """
+WATCH: Final = """
+(() => {
+    window.ticks = [];  // what each tick said before it changed
+    const note = (changes) => ticks.push(...changes.map(({ oldValue }) => oldValue));
+    new MutationObserver(note).observe(document.getElementById("log"), {
+        attributeFilter: ["data-tick"],
+        attributeOldValue: true,
+        subtree: true,
+    });
+})()
+"""
 LOADED: Final = "[...document.querySelectorAll('#log img')].some((image) => image.complete && image.naturalWidth > 100)"
 
 
@@ -100,6 +111,17 @@ async def test_what_is_said_offline_waits(serve: Serve, browser: Browser) -> Non
         await anna.click("#offline")
         await said(anna, "one", "two")
         await said(ben, "one", "two")
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_ticks(serve: Serve, browser: Browser, transport: str) -> None:
+    """What is said is shown as queued, as sent once it is on the wire, and as acknowledged, in this order."""
+    async with running(serve) as demo, browser.window("anna", f"{demo.url}/?transport={transport}#garden") as anna:
+        await joined(anna, transport)
+        await anna.call("eval", WATCH)
+        await anna.fill("#text", "one")
+        await said(anna, "one")
+        assert await anna.call("eval", "ticks") == ["queued", "sent"]
 
 
 async def test_the_switch_is_told(serve: Serve, browser: Browser) -> None:
