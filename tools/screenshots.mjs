@@ -47,6 +47,8 @@ const PICTURES = [
   { browser: "chromium", screen: "phone", over: "websocket" },
   { browser: "firefox", screen: "phone", over: "websocket", open: "side" },
   { browser: "chromium", screen: "phone", fault: "hotel", open: "lab" },
+  { browser: "chromium", screen: "desktop", fault: "tunnel", open: "compare" },
+  { browser: "firefox", screen: "phone", fault: "tunnel", open: "compare" },
 ];
 
 const ROOM = "lobby";
@@ -65,9 +67,9 @@ const TALK = [
 const TYPIST = "Amber Wren";
 const WATCH = 12_000; // ms for which the probe runs before a picture of the plot
 
-async function startDemo() {
+async function startDemo(more) {
   const python = process.env.PYTHON ?? fileURLToPath(new URL(".venv/bin/python", top));
-  const demo = spawn(python, ["-m", "hybridws", "demo", "--port", "0"], {
+  const demo = spawn(python, ["-m", "hybridws", "demo", "--port", "0", ...more], {
     cwd: fileURLToPath(top),
     stdio: ["ignore", "pipe", "inherit"],
   });
@@ -144,6 +146,10 @@ async function takePicture(address, { browser: kind, screen, fault, over, open }
       await say(page, text);
     }
     await you.bringToFront();
+    if (open === "compare") {
+      if (screen === "phone") await you.click(".top [popovertarget=lab]");
+      await you.click("#compare-tab");
+    }
     await setTimeout(WATCH);
     await others.get(TYPIST).bringToFront();
     await others.get(TYPIST).evaluate(() => {
@@ -153,7 +159,7 @@ async function takePicture(address, { browser: kind, screen, fault, over, open }
     await you.bringToFront();
     await until(you, () => document.getElementById("typing").textContent !== "");
     if (open === "frames") await you.click("#frames-tab");
-    else if (open) await you.click(`.top [popovertarget=${open}]`);
+    else if (open && open !== "compare") await you.click(`.top [popovertarget=${open}]`);
     await setTimeout(600);
     await you.screenshot({ path });
   } finally {
@@ -167,7 +173,8 @@ for (const picture of PICTURES) {
   for (const scheme of ["light", "dark"]) {
     const name = [picture.browser, picture.screen, scheme, picture.open].filter(Boolean).join("-");
     if (!name.includes(wanted)) continue;
-    const demo = await startDemo(); // a fresh one each time, so that the room's history is this picture's own
+    const more = picture.open === "compare" ? ["--compare", "tests"] : []; // where npm has put the others too
+    const demo = await startDemo(more); // a fresh one each time, so that the room's history is this picture's own
     try {
       await takePicture(demo.address, picture, scheme, fileURLToPath(new URL(`${name}.png`, IMAGES)));
     } finally {
