@@ -3,8 +3,9 @@
 //   node tools/screenshots.mjs [WORD]        only the pictures whose name holds the word, such as firefox or dark
 //
 // It starts the demo itself (python -m hybridws demo; PYTHON says which python, else the one of .venv) and ends it.
-// Wants `npm ci` in tests/, Debian's chromium and firefox-esr (CHROMIUM and FIREFOX name others) and, for the page's
-// first choice of letters, Debian's fonts-inter, fonts-jetbrains-mono and fonts-noto-color-emoji.
+// Wants `npm ci` in tests/, npm itself for the pictures of the comparison, Debian's chromium and firefox-esr (CHROMIUM
+// and FIREFOX name others) and, for the page's first choice of letters, Debian's fonts-inter, fonts-jetbrains-mono and
+// fonts-noto-color-emoji.
 
 import { spawn } from "node:child_process";
 import { mkdir } from "node:fs/promises";
@@ -54,12 +55,18 @@ const PICTURES = [
 const ROOM = "lobby";
 const YOU = "Mellow Heron";
 const OTHERS = { "Amber Wren": "poll", "Brisk Hare": "stream", "Hazel Swift": "websocket" };
-/** Who says what; a line with `over` is a change of transport instead, one with `breaks` is what the picture is about. */
+/** What you say before you break your network. */
+const WATCH_THIS = {
+  antivirus: "I switch my antivirus on…",
+  corporate: "I go through the proxy at work…",
+  hotel: "I take the Wi-Fi of a hotel…",
+  tunnel: "my train goes into a tunnel…",
+};
+/** Who says what; the line with `breaks` is what the picture is about. */
 const TALK = [
   { who: "Amber Wren", text: "Morning! The Wi-Fi on this train blocks WebSocket, so I am here over polls." },
   { who: "Brisk Hare", text: "Hotel here. No WebSocket either, but streams get through 🙂" },
-  { who: YOU, text: "At my desk all of them work. Watch this: I switch my antivirus on…" },
-  { breaks: true },
+  { who: YOU, breaks: true },
   { who: "Amber Wren", text: "Did you leave?" },
   { who: YOU, text: "No. I simply went on.\nThe server is one coroutine: async for message in session" },
   { who: "Brisk Hare", text: "In the workshop they take a proxy apart. Coming?" },
@@ -141,9 +148,11 @@ async function takePicture(address, { browser: kind, screen, fault, over, open }
     });
     for (const { who, text, breaks } of TALK) {
       const page = others.get(who) ?? you;
-      if (breaks && fault) await breakIt(page, fault, over);
-      if (!text) continue;
-      await say(page, text);
+      if (!breaks) await say(page, text);
+      else if (fault) {
+        await say(page, `At my desk all of them work. Watch this: ${WATCH_THIS[fault]}`);
+        await breakIt(page, fault, over);
+      }
     }
     await you.bringToFront();
     if (open === "compare") {
@@ -173,7 +182,7 @@ for (const picture of PICTURES) {
   for (const scheme of ["light", "dark"]) {
     const name = [picture.browser, picture.screen, scheme, picture.open].filter(Boolean).join("-");
     if (!name.includes(wanted)) continue;
-    const more = picture.open === "compare" ? ["--compare", "tests"] : []; // where npm has put the others too
+    const more = picture.open === "compare" ? ["--compare"] : [];
     const demo = await startDemo(more); // a fresh one each time, so that the room's history is this picture's own
     try {
       await takePicture(demo.address, picture, scheme, fileURLToPath(new URL(`${name}.png`, IMAGES)));
