@@ -1,4 +1,4 @@
-"""What tools/guards and tools/mutants take away or plant is still there to be changed: those run for minutes, this always."""
+"""The lines that tools/guards and tools/mutants change are still there: those run for minutes, this always."""
 
 from __future__ import annotations
 
