@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("reads", [True, False])
 async def test_what_is_given_up_is_a_fault_of_the_network(place: Mounting, *, reads: bool) -> None:
-    """A stream whose connection is given up at this end breaks as one that the network cuts, while it is read or not."""
+    """A stream whose connection is given up at this end breaks as if the network had cut it, read just then or not."""
     here = await place(listen, close_timeout=0.1)
     async with aiohttp.ClientSession() as http:
         courier = Courier(http, here.url, {})

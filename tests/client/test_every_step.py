@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.client.ground import Mounting
 
 COUNT: Final = 80
-"""Messages each way at least: both sides talk on until the cut, so that it falls in their midst however slow they are."""
+"""Messages each way at least: both sides talk on until the cut, which falls in their midst however slow they are."""
 PAUSE: Final = 0.004
 STALL: Final = 5 * 1.0
 """Seconds that nothing may come; it is 1 s on a machine that does nothing else."""
