@@ -154,7 +154,7 @@ async def test_webkit_with_cuts(serve: Serve, safari: Browser, transport: str) -
 
 
 @pytest.mark.xdist_group("webkit")
-@pytest.mark.matrix(one_in=3)
+@pytest.mark.matrix(one_in=4)
 @pytest.mark.parametrize("mode", MODES)
 async def test_webkit_through(serve: Serve, safari: Browser, mode: str) -> None:
     """In WebKit, each hostile network lets both sides' messages through, over what it leaves."""
@@ -167,7 +167,7 @@ async def test_browser_with_cuts(serve: Serve, browser: Browser, transport: str)
     await with_cuts(serve, browser, transport)
 
 
-@pytest.mark.matrix(one_in=2)
+@pytest.mark.matrix(one_in=3)
 @pytest.mark.parametrize("mode", MODES)
 async def test_browser_through(serve: Serve, browser: Browser, mode: str) -> None:
     """In each browser, each hostile network lets both sides' messages through, over what it leaves."""
