@@ -22,6 +22,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -37,6 +38,8 @@ from hybridws.testing import HostileProxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
+
+    from hybridws.client import Event
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 EVERY: Final = 30.0
@@ -160,8 +163,15 @@ class Client:
     def __init__(self, stage: Stage, url: str) -> None:
         """Prepare to connect through a proxy at `url`."""
         self.tally: Final = Tally()
-        self.peer: Final = HybridPeer(url, None, {"headers": {"Origin": stage.url}, "open_timeout": PATIENCE})
+        self.lost: Final[list[str]] = []
+        """Why sessions were lost, if any were."""
+        options = {"headers": {"Origin": stage.url}, "open_timeout": PATIENCE, "on_event": self._note}
+        self.peer: Final = HybridPeer(url, None, options)
         self._hearing: asyncio.Task[None] | None = None
+
+    def _note(self, event: Event) -> None:
+        if event.state == "reset":
+            self.lost.append(event.reason)
 
     async def begin(self) -> None:
         """Open the session."""
@@ -214,7 +224,9 @@ def _harm(clients: list[Client]) -> tuple[str, bool]:
         "sessions lost": sum(client.peer.resets for client in clients),
     }
     said = sum(tally.sent for tally in tallies)
-    return f"{said} messages, {', '.join(f'{n} {what}' for what, n in counts.items())}", not any(counts.values())
+    why = Counter(reason for client in clients for reason in client.lost)
+    told = f"{said} messages, {', '.join(f'{n} {what}' for what, n in counts.items())}"
+    return told + (f" ({dict(why)})" if why else ""), not any(counts.values())
 
 
 async def crowd(stage: Stage, size: Size, rng: random.Random) -> Result:

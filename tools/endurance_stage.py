@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from hybridws.aiohttp import mount
+from hybridws.observe import log_sessions
 from hybridws.observe.lag import LoopLag
 
 if TYPE_CHECKING:
@@ -97,5 +98,6 @@ here = mount(app, "/echo", echo, **LIMITS)
 ticker = mount(app, "/ticker", take, **LIMITS)
 state = State()
 app.cleanup_ctx.append(state.live)
+log_sessions(app)
 app.router.add_get("/state", state.tell)
 app.router.add_post("/publish", publish)
