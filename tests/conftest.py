@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from hybridws.run.process import find_loop
 from tests.run.stage import Served
@@ -26,7 +26,9 @@ SEED = int(os.environ.get("HYBRIDWS_TEST_SEED") or random.SystemRandom().randran
 os.environ["HYBRIDWS_TEST_SEED"] = str(SEED)  # so that all of xdist's workers choose the same sample
 
 # A busy machine takes its time, and that is no fault of what is tested: bounds in time are those of tests.
-settings.register_profile("hybridws", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A mutant need only be found, not understood.
+PHASES = (Phase.explicit, Phase.generate) if os.environ.get("HYBRIDWS_MUTANT") else tuple(Phase)
+settings.register_profile("hybridws", deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("hybridws")
 
 SETTLE = 5.0

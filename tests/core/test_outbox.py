@@ -138,6 +138,22 @@ def test_keys_and_marks_do_not_outlive_their_packets() -> None:
     assert [len(one) for one in kept] == [1, 0, pytest.approx(1, abs=2), pytest.approx(0, abs=1)]
 
 
+def test_it_knows_how_much_it_has_said() -> None:
+    """Bytes without any overhead, of what is kept and of what was confirmed, and not of what was dropped."""
+    outbox = filled(b"one", b"three")
+    assert (outbox.said, outbox.dropped) == (8, 0)
+    outbox.append(b"loose", loose=True)
+    outbox.append(b"old", key="a")
+    outbox.append(b"newer", key="a")
+    assert (outbox.said, outbox.dropped) == (21, 0)
+    for count in (0, 1, 3, 5):
+        assert outbox.relieve(0) == (2 if count == 0 else 0)
+        outbox.confirm(count)
+        assert (outbox.said, outbox.dropped) == (13, 2)
+    outbox.append(b"last")
+    assert (outbox.said, outbox.dropped, outbox.size) == (17, 2, 4 + OVERHEAD)
+
+
 STEPS = st.one_of(
     st.tuples(st.just("append"), st.binary(max_size=50), st.booleans(), st.none() | st.sampled_from("ab")),
     st.tuples(st.just("confirm"), st.integers(0, 40)),
