@@ -51,9 +51,8 @@ def functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
 
 def compare(where: str, before: ast.FunctionDef, after: ast.FunctionDef) -> Change | None:
     """Tell what was changed in a function; None if it is the wording of a sentence, and nothing else."""
-    after.name = before.name
     for one in (before, after):
-        one.decorator_list = []
+        one.name, one.decorator_list = where.rpartition(".")[2], []
     texts = [ast.unparse(one).splitlines() for one in (before, after)]
     lines = list(unified_diff(*texts, n=0, lineterm=""))[2:]
     change = Change(where, tuple(line[0] + line[1:].strip() for line in lines if line[0] in "+-"))

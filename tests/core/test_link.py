@@ -128,6 +128,11 @@ def test_relief_makes_room_for_what_comes() -> None:
         assert side.relieve(cost) == gone
         assert not side.full
         assert side.relieve(cost) == 0
+    side = link(options=SMALL)
+    for size in (136, 136, 136, 136, 135):
+        side.outbox.append(b"x" * size, loose=True)
+    assert side.outbox.size == 999
+    assert side.relieve() == 0
     side = link()
     side.outbox.append(b"old", key="price")
     assert side.relieve(0, "name") == 0
@@ -290,6 +295,31 @@ def test_the_quarter_that_makes_an_ack_due_is_of_bytes_that_came_since_the_last(
         assert side.ack_due(lane) is due
 
 
+@pytest.mark.parametrize(
+    ("costs", "before", "after"),
+    [([300, 300, 200], 1, 3), ([300, 300, 201], 1, 2), ([600, 600], 1, 2), ([300, 200, 600, 100], 2, 2)],
+)
+def test_what_is_taken_lets_acks_go_on(costs: list[int], before: int, after: int) -> None:
+    """Up to half a buffer, to the byte; what is larger is acked alone, once all before it is taken."""
+    side = link(options=SMALL)
+    hear(side, side.lane(), Position(1), *[Message("x" * (cost - OVERHEAD - 8)) for cost in costs])
+    assert side.ackable == before
+    side.taken(costs[0] - OVERHEAD)
+    assert side.ackable == after
+
+
+def test_an_ack_is_due_for_what_came_since_the_last() -> None:
+    """However much came before it."""
+    side = link()
+    lane = side.lane()
+    hear(side, lane, Position(1), *[Request(1, None)] * 40)
+    write(side, lane)
+    for _ in range(ACK_EVERY):
+        assert not side.ack_due(lane)
+        hear(side, lane, Request(1, None))
+    assert side.ack_due(lane)
+
+
 @settings(max_examples=100)
 @given(st.lists(st.one_of(st.integers(0, 300), st.just("take")), max_size=40))
 def test_acks_keep_to_half_a_buffer_beyond_what_was_taken(steps: list[int | str]) -> None:
@@ -386,6 +416,15 @@ def test_what_comes_early_is_bounded() -> None:
         assert hear(side, lane, Position(2), *[Message(M200)] * 9) == []
     assert len(hear(side, lane, Position(1), Message("x"))) == 6
     assert side.received == 6
+
+
+def test_what_comes_early_has_a_buffer_to_the_byte() -> None:
+    """One that does not fit is dropped, and a smaller one behind it is held, and dropped when the gap is seen."""
+    for more in (0, 1):
+        side = link(options=SMALL)
+        lane = side.lane(overtakes=True)
+        hear(side, lane, Position(2), *[Message(M200)] * 4, Message("x" * (128 + more)))
+        assert len(hear(side, lane, Position(1), Message("x"))) == 6 - more
 
 
 def test_what_came_early_makes_room_when_it_is_handed_on() -> None:
@@ -619,6 +658,17 @@ def test_without_numbers_each_frame_stands_for_the_gaps_before_it() -> None:
     assert [frame.payload for frame in side.pending(side.lane())] == [b'c[3000,""]']
 
 
+def test_without_numbers_a_frame_of_several_messages_stands_for_the_gaps_between_them() -> None:
+    """As many numbers as there are from its first gap to its last message."""
+    side = Link(SOCKJS, OPTIONS)
+    for text in ("gone", "1", "gone", "2", "gone"):
+        side.outbox.append(SOCKJS.dumps(Message(text), OPTIONS), loose=text == "gone")
+    side.close(3000, "")
+    side.outbox.relieve(0)
+    frames = side.pending(side.lane())
+    assert [(frame.payload, frame.packets) for frame in frames] == [(b'a["1","2"]', 4), (b'c[3000,""]', 2)]
+
+
 def test_without_numbers_a_long_gap_does_not_hide_what_follows() -> None:
     """However many were dropped, the next frame holds what is left: nothing waits behind a gap."""
     side = Link(RAW, OPTIONS)
@@ -657,6 +707,28 @@ def test_what_was_lost_is_said_in_a_quarter_until_it_arrives() -> None:
     assert many(side, first) == 119
     assert many(side, first) == 11, "what follows on the same transport is no repetition"
     assert [many(side, side.lane()) for _ in range(4)] == [29, 7, 7, 7]
+
+
+def test_a_frame_of_which_a_part_arrived_has_not_passed() -> None:
+    """What another transport brought of it says nothing of its size; what is left of it is no repetition."""
+    side = link(options=Options(chunk=16_384))
+    for _ in range(200):
+        side.send(Message(M200))
+    assert [many(side, side.lane()) for _ in range(2)] == [119, 29]
+    side.confirm(5)
+    assert [many(side, side.lane()) for _ in range(3)] == [29, 7, 7]
+
+
+def test_the_largest_frame_that_has_passed_is_remembered() -> None:
+    """A small one that passes later does not make it less; each loss makes it half."""
+    side = link(options=Options(chunk=16_384))
+    for _ in range(500):
+        side.send(Message(M200))
+    lane = side.lane()
+    for limit, count in ((None, 119), (200, 1)):
+        assert many(side, lane, limit) == count
+        side.confirm(lane.written)
+    assert [many(side, side.lane(), 16_000) for _ in range(4)] == [116, 116, 59, 29]
 
 
 @pytest.mark.parametrize(("max_batch", "last"), [(16_384, []), (16_385, [119] * 4)])

@@ -134,6 +134,12 @@ def test_keys_and_marks_do_not_outlive_their_packets() -> None:
         outbox.append(b"y", key="one")
         outbox.confirm(outbox.last - 1)
     droppable: Droppable = getattr(outbox, "_droppable")  # noqa: B009 - mypy would not know it as ours
+    for number in range(9):
+        outbox.append(b"z", key=number)
+    for left in reversed(range(9)):
+        outbox.confirm(outbox.last - left)
+        assert len(droppable.newest) <= 2 * left
+    outbox.append(b"last", key="one")
     kept: list[Sized] = [getattr(outbox, "_items"), droppable.loose, droppable.newest, droppable.outdated]  # noqa: B009
     assert [len(one) for one in kept] == [1, 0, pytest.approx(1, abs=2), pytest.approx(0, abs=1)]
 
