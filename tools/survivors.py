@@ -13,7 +13,7 @@ import sys
 from collections import Counter
 from difflib import unified_diff
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "tests" / "mutants" / "SURVIVORS.md"
 NOTICED: Final = frozenset((1, 3, 24, -24, 36, 152, 255))
@@ -37,11 +37,19 @@ class Change(NamedTuple):
 
 
 class _Wordless(ast.NodeTransformer):
-    """Takes the sentences out of a function, and with them all that mutmut does to sentences."""
+    """Takes out of a function what it does nothing with: sentences, and what it says to the type checker."""
 
     def visit_Constant(self, node: ast.Constant) -> ast.Constant:  # noqa: N802 - the name that ast calls
         """Replace a text of several words."""
         return ast.Constant("…") if isinstance(node.value, str) and _SENTENCE.search(node.value) else node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802 - as above
+        """Replace `cast(type, value)` by the value."""
+        match node:
+            case ast.Call(func=ast.Name("cast"), args=[_, value]):
+                return cast("ast.AST", self.visit(value))
+            case _:
+                return self.generic_visit(node)
 
 
 def functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
@@ -50,7 +58,7 @@ def functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
 
 
 def compare(where: str, before: ast.FunctionDef, after: ast.FunctionDef) -> Change | None:
-    """Tell what was changed in a function; None if it is the wording of a sentence, and nothing else."""
+    """Tell what was changed in a function; None if it is only wording (`_Wordless`)."""
     for one in (before, after):
         one.name, one.decorator_list = where.rpartition(".")[2], []
     texts = [ast.unparse(one).splitlines() for one in (before, after)]

@@ -1,0 +1,50 @@
+"""Runs mutmut with the tests collected once: `python -m tools.mutmut_once run` is `mutmut run`.
+
+mutmut lets a child process run pytest from its start for each change, which takes a second where the tests take
+milliseconds. Here the parent collects the tests, and each child runs those it needs of them at once.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from _pytest.config import _prepareconfig
+from _pytest.runner import runtestprotocol
+from mutmut.__main__ import cli
+from mutmut.configuration import config
+from mutmut.runners.harness import PytestRunner
+from mutmut.utils.file_utils import change_cwd
+from pytest import Item, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@cache
+def collected() -> dict[str, Item]:
+    """Collect the tests, by name; the session stays open, since it sets up and tears down what they share."""
+    options = config()
+    prepared = _prepareconfig(
+        ["--rootdir=.", "--capture=no", *options.pytest_add_cli_args_test_selection, *options.pytest_add_cli_args]
+    )
+    prepared._do_configure()  # noqa: SLF001 - what pytest.main does, and there is no public way to do it without an end
+    session = Session.from_config(prepared)
+    prepared.hook.pytest_sessionstart(session=session)
+    prepared.hook.pytest_collection(session=session)
+    return {item.nodeid: item for item in session.items}
+
+
+def run_tests(_runner: PytestRunner, *, mutant_name: str | None, tests: Iterable[str]) -> int:  # noqa: ARG001 - as mutmut calls it
+    """Run these tests, or all, until one fails; return what pytest would exit with."""
+    with change_cwd("mutants"):
+        items = collected()
+        for name in list(tests) or list(items):  # the quickest first, as mutmut has sorted them
+            if any(report.failed for report in runtestprotocol(items[name], log=False, nextitem=None)):
+                return 1
+    return 0
+
+
+if __name__ == "__main__":
+    PytestRunner.run_tests = run_tests  # type: ignore[method-assign]
+    cli()
