@@ -385,5 +385,7 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    gc.set_threshold(*GC_THRESHOLD)  # this process stands for a thousand: it would go through all of them again and again
+    gc.set_threshold(
+        *GC_THRESHOLD
+    )  # this process stands for a thousand: it would go through all of them again and again
     sys.exit(asyncio.run(main(parser.parse_args())))

@@ -6,38 +6,38 @@ milliseconds. Here the parent collects the tests, and each child runs those it n
 
 from __future__ import annotations
 
+from contextlib import chdir
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING
 
+import pytest
 from _pytest.config import _prepareconfig
 from _pytest.runner import runtestprotocol
-from mutmut.__main__ import cli
-from mutmut.configuration import config
-from mutmut.runners.harness import PytestRunner
-from mutmut.utils.file_utils import change_cwd
-from pytest import Item, Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+mutmut = import_module("mutmut.__main__")  # by name: the checkers run where it is not installed, too
+
 
 @cache
-def collected() -> dict[str, Item]:
+def collected() -> dict[str, pytest.Item]:
     """Collect the tests, by name; the session stays open, since it sets up and tears down what they share."""
-    options = config()
+    options = mutmut.config()
     prepared = _prepareconfig(
         ["--rootdir=.", "--capture=no", *options.pytest_add_cli_args_test_selection, *options.pytest_add_cli_args]
     )
     prepared._do_configure()  # noqa: SLF001 - what pytest.main does, and there is no public way to do it without an end
-    session = Session.from_config(prepared)
+    session = pytest.Session.from_config(prepared)
     prepared.hook.pytest_sessionstart(session=session)
     prepared.hook.pytest_collection(session=session)
     return {item.nodeid: item for item in session.items}
 
 
-def run_tests(_runner: PytestRunner, *, mutant_name: str | None, tests: Iterable[str]) -> int:  # noqa: ARG001 - as mutmut calls it
+def run_tests(_runner: object, *, mutant_name: str | None, tests: Iterable[str]) -> int:  # noqa: ARG001 - as mutmut calls it
     """Run these tests, or all, until one fails; return what pytest would exit with."""
-    with change_cwd("mutants"):
+    with chdir("mutants"):
         items = collected()
         for name in list(tests) or list(items):  # the quickest first, as mutmut has sorted them
             if any(report.failed for report in runtestprotocol(items[name], log=False, nextitem=None)):
@@ -46,5 +46,5 @@ def run_tests(_runner: PytestRunner, *, mutant_name: str | None, tests: Iterable
 
 
 if __name__ == "__main__":
-    PytestRunner.run_tests = run_tests  # type: ignore[method-assign]
-    cli()
+    mutmut.PytestRunner.run_tests = run_tests
+    mutmut.cli()

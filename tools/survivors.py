@@ -39,11 +39,11 @@ class Change(NamedTuple):
 class _Wordless(ast.NodeTransformer):
     """Takes out of a function what it does nothing with: sentences, and what it says to the type checker."""
 
-    def visit_Constant(self, node: ast.Constant) -> ast.Constant:  # noqa: N802 - the name that ast calls
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
         """Replace a text of several words."""
         return ast.Constant("…") if isinstance(node.value, str) and _SENTENCE.search(node.value) else node
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802 - as above
+    def visit_Call(self, node: ast.Call) -> ast.AST:
         """Replace `cast(type, value)` by the value."""
         match node:
             case ast.Call(func=ast.Name("cast"), args=[_, value]):
@@ -61,8 +61,7 @@ def compare(where: str, before: ast.FunctionDef, after: ast.FunctionDef) -> Chan
     """Tell what was changed in a function; None if it is only wording (`_Wordless`)."""
     for one in (before, after):
         one.name, one.decorator_list = where.rpartition(".")[2], []
-    texts = [ast.unparse(one).splitlines() for one in (before, after)]
-    lines = list(unified_diff(*texts, n=0, lineterm=""))[2:]
+    lines = list(unified_diff(ast.unparse(before).splitlines(), ast.unparse(after).splitlines(), n=0, lineterm=""))[2:]
     change = Change(where, tuple(line[0] + line[1:].strip() for line in lines if line[0] in "+-"))
     same = ast.unparse(_Wordless().visit(before)) == ast.unparse(_Wordless().visit(after))
     return None if same else change

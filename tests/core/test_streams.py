@@ -87,7 +87,7 @@ def test_broken_and_endless_packets_are_refused() -> None:
 
 
 def test_a_packet_may_take_the_limit() -> None:
-    """What is not whole yet may be as large as a packet, wherever it stands; whole ones are their reader's to refuse."""
+    """What is not whole yet may be so large, wherever it stands; whole ones are their reader's to refuse."""
     packet = cast("bytes", msgpack.packb(b"x" * 150))
     for before in (b"", packet):
         reader = PackReader(100)
