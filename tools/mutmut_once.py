@@ -1,4 +1,4 @@
-"""Runs mutmut with the tests collected once: `python -m tools.mutmut_once run` is `mutmut run`.
+"""Runs mutmut with the tests collected once: `tools/mutmut_once.py run` is `mutmut run`.
 
 mutmut lets a child process run pytest from its start for each change, which takes a second where the tests take
 milliseconds. Here the parent collects the tests, and each child runs those it needs of them at once.
@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pytest
-from _pytest.config import _prepareconfig
+from _pytest.config import _prepareconfig  # pyright: ignore[reportPrivateUsage]
 from _pytest.runner import runtestprotocol
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def collected() -> dict[str, pytest.Item]:
     prepared = _prepareconfig(
         ["--rootdir=.", "--capture=no", *options.pytest_add_cli_args_test_selection, *options.pytest_add_cli_args]
     )
-    prepared._do_configure()  # noqa: SLF001 - what pytest.main does, and there is no public way to do it without an end
+    # What pytest.main does; there is no public way to do it without coming to an end.
+    prepared._do_configure()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     session = pytest.Session.from_config(prepared)
     prepared.hook.pytest_sessionstart(session=session)
     prepared.hook.pytest_collection(session=session)
