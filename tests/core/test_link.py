@@ -181,6 +181,15 @@ def test_a_frame_holds_one_packet_at_least(max_packets: int) -> None:
     assert frame.packets == max(1, max_packets - 2)
 
 
+def test_a_lane_of_its_own_begins_with_the_first_number() -> None:
+    """As a client makes it for what one request brings: nothing was written there, and nothing overtakes there."""
+    side = link()
+    side.send(Message("one"))
+    assert write(side, Lane()) == [Ack(0), Position(1), Message("one")]
+    with pytest.raises(Malformed, match="packet 2 came, and 1 is next"):
+        hear(side, Lane(), Position(2), Message("x"))
+
+
 @CODECS
 def test_a_frame_says_what_is_in_it(codec: Codec) -> None:
     """Its kind, its packets, the ack that rides along if there is one, and that it has a position."""
@@ -315,10 +324,11 @@ def test_the_quarter_that_makes_an_ack_due_is_of_bytes_that_came_since_the_last(
     for more, due in ((-1, False), (0, True)):
         side = link(options=Options(buffer=1002, max_batch=2000, max_message=1900))
         lane = side.lane()
-        hear(side, lane, Position(1), Request(1, "x" * 200))
+        quarter = Request(1, "x" * (250 + more - size_of(side, Request(1, ""))))
+        hear(side, lane, Position(1), quarter)
+        assert side.ack_due(lane) is due
         write(side, lane)
-        short = size_of(side, Request(1, ""))
-        hear(side, lane, Request(1, "x" * (250 + more - short)))
+        hear(side, lane, quarter)
         assert side.ack_due(lane) is due
 
 

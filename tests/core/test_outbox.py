@@ -126,6 +126,16 @@ def test_only_the_latest_of_a_key_is_kept_once_it_matters() -> None:
     assert outbox.since(5, EVERYTHING) == [b"a4", b"b2"]
 
 
+def test_a_key_that_was_outdated_late_is_not_taken_for_another() -> None:
+    """An ack may forget what was outdated after something newer; what is dropped then is never the wrong packet."""
+    outbox = Outbox()
+    for words, key in ((b"a1", "a"), (b"b1", "b"), (b"b2", "b"), (b"a2", "a")):
+        outbox.append(words, key=key)
+    outbox.confirm(1)
+    assert outbox.relieve(EVERYTHING) == 1
+    assert outbox.since(1, EVERYTHING) == [None, b"b2", b"a2"]
+
+
 def test_keys_and_marks_do_not_outlive_their_packets() -> None:
     """Who takes all that comes leaves nothing behind, however many keys and loose packets there were."""
     outbox = Outbox()
