@@ -38,7 +38,7 @@ simulate:  ## Try 10,000 random lives of two links on a hostile network, and 500
 mutants:   ## Show that the simulation finds faults that were planted in the core
 	@tools/setup test && tools/mutants $(ARGS)
 
-mutmut:    ## Change the core in small ways, and find what no test of it notices; ARGS="link outbox" names files (half an hour)
+mutmut:    ## Change the core in small ways, and find what no test of it notices; ARGS="link outbox" names files, all take long
 	@tools/setup test && tools/mutmut $(ARGS)
 
 coverage:  ## Measure which branches of the core its tests reach (100 %); ARGS=all measures the package by all tests but the live ones
