@@ -1,7 +1,7 @@
 # The project's commands. Each needs Python 3.11 or newer and sets up what else it needs; a second run is quick.
 # More for the program: make demo ARGS="--port 8081", make test ARGS="tests/core -x"
 
-.PHONY: help demo test test-ways test-compiled test-all check js fmt simulate mutants guards fuzz torture endurance slowhttp autobahn bench profile bench-networks
+.PHONY: help demo test test-ways test-compiled test-all check js fmt simulate mutants mutmut coverage guards fuzz torture endurance slowhttp autobahn bench profile bench-networks
 
 help:      ## Say what can be made
 	@sed -n 's/^\([a-z-]*\): *##/make \1\t/p' Makefile
@@ -37,6 +37,12 @@ simulate:  ## Try 10,000 random lives of two links on a hostile network, and 500
 
 mutants:   ## Show that the simulation finds faults that were planted in the core
 	@tools/setup test && tools/mutants $(ARGS)
+
+mutmut:    ## Change the core in small ways, and find what no test of it notices; ARGS="link outbox" names files, all take long
+	@tools/setup test && tools/mutmut $(ARGS)
+
+coverage:  ## Measure which branches of the core its tests reach (100 %); ARGS=all measures the package by all tests but the live ones
+	@tools/setup test && tools/coverage $(ARGS)
 
 guards:    ## Show that for each guard against a known attack there is a test that fails without it
 	@tools/setup test && tools/guards $(ARGS)

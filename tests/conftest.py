@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from hybridws.run.process import find_loop
 from tests.run.stage import Served
@@ -27,7 +27,11 @@ os.environ["HYBRIDWS_TEST_SEED"] = str(SEED)  # so that all of xdist's workers c
 
 # A busy machine takes its time, and that is no fault of what is tested: bounds in time are those of tests.
 settings.register_profile("hybridws", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("hybridws")
+# A mutant need only be found, not understood, and most are found by the first examples.
+settings.register_profile(
+    "mutant", settings.get_profile("hybridws"), phases=(Phase.explicit, Phase.generate), max_examples=25
+)
+settings.load_profile("mutant" if os.environ.get("HYBRIDWS_MUTANT") else "hybridws")
 
 SETTLE = 5.0
 """Seconds that tasks and sessions may take to end after a test."""

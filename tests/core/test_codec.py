@@ -524,6 +524,16 @@ def test_no_bytes_raise_anything_else(codec: Codec, data: st.DataObject) -> None
             assert codec.read(codec.dumps(packet, OPTIONS)) == packet
 
 
+def test_the_first_packet_of_a_body_is_found_whatever_stands_behind_it() -> None:
+    """So a body that cannot be read still tells whose it is; of one that does not even begin with a packet, nothing."""
+    assert JSON.first(b'["@",1]\n\xff\n["m"]') == b'["@",1]'
+    assert JSON.first(b"alone") == b"alone"
+    words = MSGPACK.dumps(Message("hi"), OPTIONS)
+    assert MSGPACK.first(words + words + b"\xc1") == words
+    for broken in (b"", words[:-1], b"\xc1" + words):
+        assert MSGPACK.first(broken) == b""
+
+
 def test_base64_is_the_standard_alphabet_with_padding() -> None:
     """What `btoa` makes is read; nothing looser is."""
     every = bytes(range(256))

@@ -70,6 +70,13 @@ def test_the_examples_of_the_rfc_for_a_server() -> None:
     assert frame(BINARY, bytes(65536)) == bytes.fromhex("82 7f 00 00 00 00 00 01 00 00") + bytes(65536)
 
 
+@pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])
+def test_every_length_is_written(size: int) -> None:
+    """As a client writes it, without the mask."""
+    head = masked(BINARY, bytes(size), key=bytes(4))[: -size or None][:-4]
+    assert frame(BINARY, bytes(size)) == bytes([head[0], head[1] & 0x7F]) + head[2:] + bytes(size)
+
+
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 70_000])
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
 def test_every_length_is_read(opcode: int, size: int) -> None:
@@ -79,10 +86,13 @@ def test_every_length_is_read(opcode: int, size: int) -> None:
     assert read(masked(opcode, payload), 70_000) == ([(opcode, expected)], None)
 
 
-@pytest.mark.parametrize(("size", "form"), [(0, 126), (125, 126), (0, 127), (125, 127), (126, 127), (65535, 127)])
+@pytest.mark.parametrize(
+    ("size", "form"), [(0, 126), (124, 126), (125, 126), (0, 127), (125, 127), (126, 127), (65535, 127)]
+)
 def test_a_length_takes_as_few_bytes_as_it_can(size: int, form: int) -> None:
     """§5.2: the minimal number of bytes must be used."""
-    assert read(masked(BINARY, bytes(size), form=form), 70_000) == ([], BROKEN)
+    for opcode in (TEXT, BINARY):
+        assert read(masked(opcode, bytes(size), form=form), 70_000) == ([], BROKEN)
 
 
 def test_a_length_of_64_bits() -> None:
@@ -98,6 +108,7 @@ def test_a_client_must_mask(opcode: int) -> None:
     assert read(frame(opcode, b"Hello")) == ([], BROKEN)
     assert read(frame(opcode, b"")) == ([], BROKEN)
     assert read(frame(opcode, b"Hello")[:2]) == ([], BROKEN)
+    assert read(frame(opcode, b"") * 3) == ([], BROKEN)
 
 
 @pytest.mark.parametrize("bits", [0x10, 0x20, 0x40, 0x50, 0x70])
@@ -188,7 +199,8 @@ def test_control_frames_are_not_counted_as_the_message() -> None:
     """A message that has nearly reached the limit may be interrupted by a ping, and a limit may be below a ping."""
     parts = masked(BINARY, bytes(LIMIT), fin=False) + masked(PING, bytes(125)) + masked(MORE)
     assert read(parts) == ([(PING, bytes(125)), (BINARY, bytes(LIMIT))], None)
-    assert read(masked(PING, bytes(125)), 10) == ([(PING, bytes(125))], None)
+    for opcode, payload in ((PING, bytes(125)), (CLOSE, struct.pack("!H", 1000) + bytes(123))):
+        assert read(masked(opcode, payload), 10) == ([(opcode, payload)], None)
 
 
 # ── §5.5.1, §7.4: the close ───────────────────────────────────────────────────────────────────────────────────────
@@ -274,6 +286,7 @@ def test_texts_that_are_not_utf8(data: bytes) -> None:
     ("parts", "good"),
     [
         ([b"\xff"], 0),
+        ([b"\x80"], 0),
         ([b"ok", b"\xff"], 1),
         ([b"\xe2", b"\x82", b"\xac", b"\xac"], 3),
         ([b"\xf4", b"\x90"], 1),
@@ -508,12 +521,14 @@ def test_it_agrees_with_another_reader(parts: list[Part]) -> None:
 def test_a_flood_takes_turns() -> None:
     """One `feed` reads 1,000 frames at most, and says that there is more; nothing is lost by it."""
     reader = FrameReader(1000)
+    assert [reader.more] == [False]
     found = reader.feed(masked(PONG, b"") * 4000 + masked(TEXT, b"last"))
     turns = [len(found)]
     while reader.more:
         more = reader.feed(b"")
         turns.append(len(more))
         found += more
+    assert [reader.more] == [False]
     assert max(turns) <= 1000
     assert len(found) == 4001
     assert found[-1] == (TEXT, "last")

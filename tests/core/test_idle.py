@@ -76,6 +76,25 @@ def test_death_in_the_midst_of_talk_is_not_for_silence() -> None:
     assert idle.wish == pytest.approx(6.0)
 
 
+def test_its_measures_have_sharp_ends() -> None:
+    """A silence of just the least, two that are just alike, and the last moment of the span: all of them count."""
+    idle = Idle()
+    idle.died(0.0, LEAST / ALIKE)
+    idle.died(SPAN, LEAST)
+    assert idle.wish == LEAST
+
+
+def test_a_limit_is_learned_of_by_two_deaths_and_not_by_the_last_of_them_again() -> None:
+    """The third death after the same silence begins a new pair, which may show a smaller limit."""
+    idle = Idle()
+    for now in (0.0, 10.0):
+        idle.died(now, 10.0)
+    idle.died(20.0, 8.0)
+    assert idle.wish == pytest.approx(6.0)
+    idle.died(30.0, 8.0)
+    assert idle.wish == pytest.approx(4.8)
+
+
 def test_the_wish_only_shrinks() -> None:
     """A box with a smaller limit is learned of by two more deaths, and one with a larger does not undo it."""
     idle = Idle()

@@ -22,7 +22,7 @@ def test_the_last_resort_is_always_due() -> None:
     assert ladder.due(100.0) == ["poll"]
 
 
-@pytest.mark.parametrize(("fallen_for", "every"), [(0, 10), (119, 10), (121, 30), (719, 30), (721, 300), (9000, 300)])
+@pytest.mark.parametrize(("fallen_for", "every"), [(0, 10), (119, 10), (120, 30), (719, 30), (720, 300), (9000, 300)])
 def test_a_better_transport_is_tried_again_and_again(fallen_for: float, every: float) -> None:
     """Every 10 s for 2 min after the fall, every 30 s for 10 min, then every 5 min, with a little jitter."""
     rung = Rung()
@@ -94,6 +94,77 @@ def test_deaths_with_a_reason_teach_nothing() -> None:
         assert rung.due_at() <= now
 
 
+def test_trust_and_time_have_sharp_ends() -> None:
+    """Five seconds are a life, a minute and five minutes are too long ago, and a quarantine ends on time."""
+    trusted, minute, minutes = Rung(), Rung(), Rung()
+    for now in (0.0, 1.0):
+        trusted.died(now, 5.0, explained=False, chance=0.0)
+    for now in (0.0, 60.0):
+        minute.died(now, 4.9, explained=False, chance=0.0)
+    for now in (0.0, 10.0, 300.0):
+        minutes.died(now, 90.0, explained=False, chance=0.0)
+    assert not any(rung.quarantined(now) for rung, now in ((trusted, 1.0), (minute, 60.0), (minutes, 300.0)))
+    for now in (400.0, 459.9):
+        minute.died(now, 4.9, explained=False, chance=0.0)
+    minutes.died(309.9, 90.0, explained=False, chance=0.0)
+    for rung, now in ((minute, 459.9), (minutes, 309.9)):
+        assert rung.quarantined(now + 59.9)
+        assert not rung.quarantined(now + 60.0)
+
+
+def test_after_a_quarantine_the_count_is_new() -> None:
+    """What led to it is forgiven, late deaths as early ones; a crowd comes back spread over a second."""
+    early, late = Rung(), Rung()
+    for now in (0.0, 1.0):
+        early.died(now, 1.0, explained=False, chance=0.25)
+    for now in (0.0, 1.0, 2.0):
+        late.died(now, 90.0, explained=False, chance=0.25)
+    assert (early.due_at(), late.due_at()) == (61.25, 62.25)
+    early.died(11.0, 1.0, explained=False, chance=0.25)
+    assert early.due_at() == 61.0
+    late.died(63.0, 90.0, explained=False, chance=0.25)
+    assert late.due_at() == 63.0
+
+
+def test_a_quarantine_is_a_fall() -> None:
+    """How long it has been given up is counted from there, also where it had fallen long before."""
+    rung = Rung()
+    rung.failed(0.0, 0.5)
+    for now in (4000.0, 4001.0):
+        rung.died(now, 1.0, explained=False, chance=0.0)
+    rung.failed(4131.0, 0.5)
+    assert rung.due_at() == pytest.approx(4161.0)
+
+
+@pytest.mark.parametrize("explained", [False, True])
+def test_what_has_worked_may_be_tried_again_at_once(*, explained: bool) -> None:
+    """A transport that broke after it was in use does not wait for the next look at one that never worked."""
+    rung = Rung()
+    rung.failed(0.0, 0.5)
+    assert rung.due_at() == pytest.approx(10.0)
+    rung.died(5.0, 90.0, explained=explained, chance=0.5)
+    assert rung.due_at() == 5.0
+
+
+def test_another_network_forgets_all() -> None:
+    """Deaths young and old, the length of the next quarantine, and when it fell."""
+    rung = Rung()
+    for now in (0.0, 1.0):
+        rung.died(now, 1.0, explained=False, chance=0.0)
+    rung.failed(100.0, 0.5)
+    rung.died(130.0, 1.0, explained=False, chance=0.0)
+    rung.died(131.0, 90.0, explained=False, chance=0.0)
+    rung.network_changed(132.0)
+    assert rung.due_at() == 132.0
+    rung.died(133.0, 1.0, explained=False, chance=0.0)
+    assert not rung.quarantined(133.0)
+    rung.died(134.0, 1.0, explained=False, chance=0.0)
+    assert rung.due_at() == 194.0
+    rung.network_changed(200.0)
+    rung.failed(5000.0, 0.5)
+    assert rung.due_at() == pytest.approx(5010.0)
+
+
 def test_another_network_is_another_chance() -> None:
     """A change of network clears every quarantine."""
     ladder = Ladder(ORDER)
@@ -114,3 +185,5 @@ def test_it_knows_when_to_look_up() -> None:
     assert ladder.next_due("websocket", 1.0) is None
     assert ladder.next_due("poll", 50.0) == pytest.approx(50.0)
     assert ladder.next_due(None, 1.0) == pytest.approx(1.0)
+    assert ladder.due(9.9) == ["poll"]
+    assert ladder.due(10.0) == ["websocket", "poll"]

@@ -117,6 +117,28 @@ def test_a_full_buffer_is_seen() -> None:
     assert not side.full
 
 
+def test_relief_makes_room_for_what_comes() -> None:
+    """A buffer is full at its last byte, so it is relieved to less, and by as much as the next message counts."""
+    for cost, gone in ((0, 1), (191, 1), (192, 2), (5000, 5)):
+        side = link(options=SMALL)
+        words = JSON.dumps(Message(M200), SMALL)
+        for _ in range(5):
+            side.outbox.append(words, loose=True)
+        full = [side.full]
+        assert [side.relieve(cost) for _ in range(2)] == [gone, 0]
+        full.append(side.full)
+        assert full == [True, False]
+    side = link(options=SMALL)
+    for size in (136, 136, 136, 136, 135):
+        side.outbox.append(b"x" * size, loose=True)
+    assert side.outbox.size == 999
+    assert side.relieve() == 0
+    side = link()
+    side.outbox.append(b"old", key="price")
+    assert side.relieve(0, "name") == 0
+    assert side.relieve(0, "price") == 1
+
+
 def test_nothing_is_forgotten_because_it_was_written() -> None:
     """As long as no ack comes, each new transport says it all again, from its first number."""
     side = link()
@@ -146,6 +168,53 @@ def test_a_frame_never_holds_more_packets_than_the_other_side_reads() -> None:
     lane = side.lane()
     assert len(write(side, lane, 10**6)) == 100
     assert len(write(side, lane, 10**6)) == 52
+
+
+@pytest.mark.parametrize("max_packets", [1, 2, 3, 4])
+def test_a_frame_holds_one_packet_at_least(max_packets: int) -> None:
+    """Where a batch may hold less than an ack, a position and a packet, nothing must be stuck."""
+    side = link(options=Options(max_packets=max_packets))
+    side.send(Message(1))
+    side.send(Message(2))
+    lane = side.lane()
+    (frame,) = side.pending(lane)
+    assert frame.packets == max(1, max_packets - 2)
+
+
+def test_a_lane_of_its_own_begins_with_the_first_number() -> None:
+    """As a client makes it for what one request brings: nothing was written there, and nothing overtakes there."""
+    side = link()
+    side.send(Message("one"))
+    assert write(side, Lane()) == [Ack(0), Position(1), Message("one")]
+    with pytest.raises(Malformed, match="packet 2 came, and 1 is next"):
+        hear(side, Lane(), Position(2), Message("x"))
+
+
+@CODECS
+def test_a_frame_says_what_is_in_it(codec: Codec) -> None:
+    """Its kind, its packets, the ack that rides along if there is one, and that it has a position."""
+    side = link(codec)
+    side.send(Message("x"))
+    side.send(Message("y"))
+    lane = side.lane()
+    (frame,) = side.pending(lane, 1)
+    assert frame[2:] == (1, 0, True)
+    side.wrote(lane, frame)
+    (frame,) = side.pending(lane, 1)
+    assert frame[2:] == (1, -1, True)
+    assert frame.opcode == codec.frames([])[0].opcode
+    lane.on_trial = lane.owes = True
+    assert side.pending(lane) == [codec.frames([codec.dumps(Ack(0), OPTIONS)])[0]._replace(packets=0, ack=0)]
+
+
+def test_a_frame_takes_its_limit_to_the_byte() -> None:
+    """Ack, position, and two messages of 136 bytes, each with what joins it to the next."""
+    side = link()
+    for _ in range(3):
+        side.send(Message(M200))
+    for limit, count in ((289, 1), (290, 2)):
+        (frame,) = side.pending(side.lane(), limit)
+        assert frame.packets == count
 
 
 def test_a_frame_keeps_to_its_limit_even_if_every_other_packet_was_dropped() -> None:
@@ -232,6 +301,60 @@ def test_an_ack_goes_alone_after_a_quarter_of_the_buffer() -> None:
     lane.owes = True
     assert write(side, lane) == [Ack(2)]
     assert not side.ack_due(lane)
+
+
+def test_an_ack_that_may_not_be_said_is_not_due() -> None:
+    """However much has come: of what the application has not taken, no more than half a buffer is acked."""
+    side = link(options=SMALL)
+    lane = side.lane()
+    write(side, lane)
+    hear(side, lane, Position(1), Message(M200), Message(M200))
+    lane.owes = True
+    assert write(side, lane) == [Ack(2)]
+    hear(side, lane, Message(M200), Message(M200))
+    assert side.received == 4
+    assert not side.ack_due(lane)
+    side.taken(136)
+    assert side.ackable == 3
+    assert side.ack_due(lane)
+
+
+def test_the_quarter_that_makes_an_ack_due_is_of_bytes_that_came_since_the_last() -> None:
+    """To the byte, and of a buffer that cannot be quartered, less than the quarter."""
+    for more, due in ((-1, False), (0, True)):
+        side = link(options=Options(buffer=1002, max_batch=2000, max_message=1900))
+        lane = side.lane()
+        quarter = Request(1, "x" * (250 + more - size_of(side, Request(1, ""))))
+        hear(side, lane, Position(1), quarter)
+        assert side.ack_due(lane) is due
+        write(side, lane)
+        hear(side, lane, quarter)
+        assert side.ack_due(lane) is due
+
+
+@pytest.mark.parametrize(
+    ("costs", "before", "after"),
+    [([300, 300, 200], 1, 3), ([300, 300, 201], 1, 2), ([600, 600], 1, 2), ([300, 200, 600, 100], 2, 2)],
+)
+def test_what_is_taken_lets_acks_go_on(costs: list[int], before: int, after: int) -> None:
+    """Up to half a buffer, to the byte; what is larger is acked alone, once all before it is taken."""
+    side = link(options=SMALL)
+    hear(side, side.lane(), Position(1), *[Message("x" * (cost - OVERHEAD - 8)) for cost in costs])
+    assert side.ackable == before
+    side.taken(costs[0] - OVERHEAD)
+    assert side.ackable == after
+
+
+def test_an_ack_is_due_for_what_came_since_the_last() -> None:
+    """However much came before it."""
+    side = link()
+    lane = side.lane()
+    hear(side, lane, Position(1), *[Request(1, None)] * 40)
+    write(side, lane)
+    for _ in range(ACK_EVERY):
+        assert not side.ack_due(lane)
+        hear(side, lane, Request(1, None))
+    assert side.ack_due(lane)
 
 
 @settings(max_examples=100)
@@ -332,6 +455,43 @@ def test_what_comes_early_is_bounded() -> None:
     assert side.received == 6
 
 
+def test_what_comes_early_has_a_buffer_to_the_byte() -> None:
+    """One that does not fit is dropped, and a smaller one behind it is held, and dropped when the gap is seen."""
+    for more in (0, 1):
+        side = link(options=SMALL)
+        lane = side.lane(overtakes=True)
+        hear(side, lane, Position(2), *[Message(M200)] * 4, Message("x" * (128 + more)))
+        assert len(hear(side, lane, Position(1), Message("x"))) == 6 - more
+
+
+def test_what_came_early_makes_room_when_it_is_handed_on() -> None:
+    """Of each gap a whole buffer is held, however many there were."""
+    side = link(options=SMALL)
+    lane = side.lane(overtakes=True)
+    for start in (1, 7, 13):
+        hear(side, lane, Position(start + 1), *[Message(M200)] * 6)
+        assert len(hear(side, lane, Position(start), Message("x"))) == 6
+        for packet in [Message("x"), *[Message(M200)] * 5]:
+            side.taken(size_of(side, packet))
+    assert side.inbox_size == 0
+
+
+def test_an_inbox_holds_one_and_a_half_buffers_to_the_byte() -> None:
+    """What just fits is taken, and what is larger by one byte ends its transport, or comes again."""
+    for more in (0, 1):
+        for overtakes in (False, True):
+            side = link(options=SMALL)
+            lane = side.lane(overtakes=overtakes)
+            hear(side, lane, Position(1), *[Message(M200)] * 7)
+            last = Message("x" * (28 + more))
+            if more and not overtakes:
+                with pytest.raises(Malformed, match="more was sent than `buffer` allows"):
+                    hear(side, lane, last)
+            else:
+                assert hear(side, lane, last) == [last] * (1 - more)
+            assert side.inbox_size == 1500 - 100 * more
+
+
 def test_an_early_packet_without_room_in_the_inbox_comes_again() -> None:
     """It was held, but the application is behind when its gap is filled: it is not acked."""
     side = link(options=SMALL)
@@ -396,6 +556,16 @@ def test_who_hears_a_close_only_acks() -> None:
     assert side.unconfirmed() == ["too late"]
 
 
+def test_a_transport_that_has_not_acked_the_close_is_not_finished() -> None:
+    """Also if the close is the first thing that was ever said, and the transport a new one."""
+    side = link()
+    hear(side, side.lane(), Position(1), Close(1000, ""))
+    lane = side.lane()
+    assert not side.finished(lane)
+    assert write(side, lane) == [Ack(1), Position(1)]
+    assert side.finished(lane)
+
+
 def test_an_early_packet_behind_a_close_is_never_handed_on() -> None:
     """A client that goes on after its close is not heard, in whatever order it comes."""
     side = link()
@@ -432,6 +602,8 @@ def test_unconfirmed_are_messages_as_the_other_side_would_have_read_them(codec: 
     side.abandon()
     assert not side.outbox
     side.send(Message("later"))
+    assert side.unconfirmed() == [b"bytes", {"a": [1]}, "later"]
+    side.abandon()
     assert side.unconfirmed() == [b"bytes", {"a": [1]}, "later"]
 
 
@@ -523,6 +695,17 @@ def test_without_numbers_each_frame_stands_for_the_gaps_before_it() -> None:
     assert [frame.payload for frame in side.pending(side.lane())] == [b'c[3000,""]']
 
 
+def test_without_numbers_a_frame_of_several_messages_stands_for_the_gaps_between_them() -> None:
+    """As many numbers as there are from its first gap to its last message."""
+    side = Link(SOCKJS, OPTIONS)
+    for text in ("gone", "1", "gone", "2", "gone"):
+        side.outbox.append(SOCKJS.dumps(Message(text), OPTIONS), loose=text == "gone")
+    side.close(3000, "")
+    side.outbox.relieve(0)
+    frames = side.pending(side.lane())
+    assert [(frame.payload, frame.packets) for frame in frames] == [(b'a["1","2"]', 4), (b'c[3000,""]', 2)]
+
+
 def test_without_numbers_a_long_gap_does_not_hide_what_follows() -> None:
     """However many were dropped, the next frame holds what is left: nothing waits behind a gap."""
     side = Link(RAW, OPTIONS)
@@ -531,6 +714,85 @@ def test_without_numbers_a_long_gap_does_not_hide_what_follows() -> None:
     side.outbox.append(RAW.dumps(Message("here"), OPTIONS))
     side.outbox.relieve(0)
     assert [frame.payload for frame in side.pending(side.lane(), 100)] == [b"here"]
+
+
+def test_without_numbers_a_gap_takes_no_room_and_gives_none() -> None:
+    """A frame keeps to its limit, whatever was dropped before it."""
+    side = Link(RAW, OPTIONS)
+    for number in range(5):
+        side.outbox.append(RAW.dumps(Message("12345"), OPTIONS), loose=number < 3)
+    side.outbox.relieve(0)
+    lane = side.lane()
+    for limit, count in ((13, 1), (14, 2)):
+        assert [frame.payload for frame in side.pending(lane, limit)] == [b"12345"] * count
+
+
+# ── frames that did not arrive ────────────────────────────────────────────────────────────────────────────────────
+
+
+def many(side: Link, lane: Lane, limit: int | None = None) -> int:
+    """Write one frame, and return how many of the messages of 200 bytes were in it; each takes 137 there."""
+    return write(side, lane, limit).count(Message(M200))
+
+
+def test_what_was_lost_is_said_in_a_quarter_until_it_arrives() -> None:
+    """Each new transport that begins with the same packet is given a quarter of the frame before, a KiB at least."""
+    side = link(options=Options(chunk=16_384))
+    for _ in range(300):
+        side.send(Message(M200))
+    first = side.lane()
+    assert [many(side, first) for _ in range(2)] == [119, 119], "what follows on one transport is no repetition"
+    assert [many(side, side.lane()) for _ in range(4)] == [29, 7, 7, 7]
+
+
+def test_a_frame_of_which_a_part_arrived_has_not_passed() -> None:
+    """What another transport brought of it says nothing of its size; what is left of it is no repetition."""
+    side = link(options=Options(chunk=16_384))
+    for _ in range(200):
+        side.send(Message(M200))
+    assert [many(side, side.lane()) for _ in range(2)] == [119, 29]
+    side.confirm(5)
+    assert [many(side, side.lane()) for _ in range(3)] == [29, 7, 7]
+
+
+def test_the_largest_frame_that_has_passed_is_remembered() -> None:
+    """A small one that passes later does not make it less; each loss makes it half."""
+    side = link(options=Options(chunk=16_384))
+    for _ in range(500):
+        side.send(Message(M200))
+    lane = side.lane()
+    for limit, count in ((None, 119), (200, 1)):
+        assert many(side, lane, limit) == count
+        side.confirm(lane.written)
+    assert [many(side, side.lane(), 16_000) for _ in range(4)] == [116, 116, 59, 29]
+
+
+def test_a_frame_as_large_as_one_that_has_passed_is_not_made_smaller() -> None:
+    """It is lost for another reason, or late."""
+    side = link()
+    for _ in range(30):
+        side.send(Message(M200))
+    lane = side.lane()
+    assert many(side, lane, 1200) == 8
+    side.confirm(lane.written)
+    assert [many(side, side.lane(), 1200) for _ in range(2)] == [8, 8]
+
+
+@pytest.mark.parametrize(("max_batch", "last"), [(16_384, []), (16_385, [119] * 4)])
+def test_smaller_frames_grow_again_with_what_arrives(max_batch: int, last: list[int]) -> None:
+    """They are twice as large after every fourth ack that tells news, and as large as asked for from `max_batch` on."""
+    side = link(options=Options(max_batch=max_batch, max_message=10_000, chunk=16_384))
+    for _ in range(1300):
+        side.send(Message(M200))
+    assert [many(side, side.lane()) for _ in range(3)] == [119, 29, 7]
+    lane = side.lane()
+    counts: list[int] = []
+    expected = [7] * 4 + [14] * 4 + [29] * 4 + [59] * 4 + last + [291]
+    for _ in expected:
+        counts.append(many(side, lane, 40_000))
+        for _ in range(3):
+            side.confirm(lane.written)
+    assert counts == expected
 
 
 # ── the outbox's newer parts ──────────────────────────────────────────────────────────────────────────────────────

@@ -126,6 +126,16 @@ def test_only_the_latest_of_a_key_is_kept_once_it_matters() -> None:
     assert outbox.since(5, EVERYTHING) == [b"a4", b"b2"]
 
 
+def test_a_key_that_was_outdated_late_is_not_taken_for_another() -> None:
+    """An ack may forget what was outdated after something newer; what is dropped then is never the wrong packet."""
+    outbox = Outbox()
+    for words, key in ((b"a1", "a"), (b"b1", "b"), (b"b2", "b"), (b"a2", "a")):
+        outbox.append(words, key=key)
+    outbox.confirm(1)
+    assert outbox.relieve(EVERYTHING) == 1
+    assert outbox.since(1, EVERYTHING) == [None, b"b2", b"a2"]
+
+
 def test_keys_and_marks_do_not_outlive_their_packets() -> None:
     """Who takes all that comes leaves nothing behind, however many keys and loose packets there were."""
     outbox = Outbox()
@@ -134,8 +144,30 @@ def test_keys_and_marks_do_not_outlive_their_packets() -> None:
         outbox.append(b"y", key="one")
         outbox.confirm(outbox.last - 1)
     droppable: Droppable = getattr(outbox, "_droppable")  # noqa: B009 - mypy would not know it as ours
+    for number in range(9):
+        outbox.append(b"z", key=number)
+    for left in reversed(range(9)):
+        outbox.confirm(outbox.last - left)
+        assert len(droppable.newest) <= 2 * left
+    outbox.append(b"last", key="one")
     kept: list[Sized] = [getattr(outbox, "_items"), droppable.loose, droppable.newest, droppable.outdated]  # noqa: B009
     assert [len(one) for one in kept] == [1, 0, pytest.approx(1, abs=2), pytest.approx(0, abs=1)]
+
+
+def test_it_knows_how_much_it_has_said() -> None:
+    """Bytes without any overhead, of what is kept and of what was confirmed, and not of what was dropped."""
+    outbox = filled(b"one", b"three")
+    assert (outbox.said, outbox.dropped) == (8, 0)
+    outbox.append(b"loose", loose=True)
+    outbox.append(b"old", key="a")
+    outbox.append(b"newer", key="a")
+    assert (outbox.said, outbox.dropped) == (21, 0)
+    for count in (0, 1, 3, 5):
+        assert outbox.relieve(0) == (2 if count == 0 else 0)
+        outbox.confirm(count)
+        assert (outbox.said, outbox.dropped) == (13, 2)
+    outbox.append(b"last")
+    assert (outbox.said, outbox.dropped, outbox.size) == (17, 2, 4 + OVERHEAD)
 
 
 STEPS = st.one_of(

@@ -50,6 +50,26 @@ def test_an_endless_event_is_refused() -> None:
         reader.feed(b"data: " + b"x" * 200)
 
 
+def test_an_event_may_take_the_limit() -> None:
+    """All lines of data of one event count, whether they have ended or not, and those of the next count anew."""
+    for size, lines in ((94, 1), (44, 2)):
+        event = (b"data: " + b"x" * size + b"\n") * lines
+        reader = EventReader(100)
+        for _ in range(3):
+            assert reader.feed(event + b"\n") == [b"\n".join([b"x" * size] * lines)]
+        assert EventReader(100).feed(event[:-1]) == []
+        with pytest.raises(Malformed, match="more than 100 bytes"):
+            EventReader(100).feed(event[:-1] + b"x")
+        with pytest.raises(Malformed):
+            EventReader(100).feed(event[:-1] + b"x\n\n")
+
+
+def test_an_event_is_its_data() -> None:
+    """One blank after the colon is not data, a second is; an event may be empty, and what holds no data is none."""
+    stream = b"event: x\n\n\n" + b"data:  two\n\n" + b"data:\n\n" + b"datas: x\n\n" + b"data: \r\n\n"
+    assert EventReader(100).feed(stream) == [b" two", b"", b""]
+
+
 @given(st.lists(st.lists(st.one_of(st.text(max_size=5), st.binary(max_size=5)))), st.lists(st.integers(0)))
 def test_packets_survive_any_cut(packets: list[list[object]], cuts: list[int]) -> None:
     """Each comes out whole, in order, with the padding around it."""
@@ -64,3 +84,14 @@ def test_broken_and_endless_packets_are_refused() -> None:
         PackReader(100).feed(b"\xc1")
     with pytest.raises(Malformed):
         PackReader(100).feed(b"\xc6\x00\xff\xff\xff" + b"x" * 200)
+
+
+def test_a_packet_may_take_the_limit() -> None:
+    """What is not whole yet may be so large, wherever it stands; whole ones are their reader's to refuse."""
+    packet = cast("bytes", msgpack.packb(b"x" * 150))
+    for before in (b"", packet):
+        reader = PackReader(100)
+        assert reader.feed(before + packet[:100]) == [before][: len(before)]
+        assert reader.feed(packet[100:]) == [packet]
+        with pytest.raises(Malformed, match="more than 100 bytes"):
+            PackReader(100).feed(before + packet[:101])
