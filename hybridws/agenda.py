@@ -1,8 +1,8 @@
 """Turns of the event loop: what is written when one ends, and what is due some time later.
 
 Everything that a turn produces for a connection leaves in one write: whoever has something to write says so here, and
-is called when the turn is over. Where a broadcast gives thousands something to write, some of them are called at the end
-of each turn, so that who reads, and what is due, need not wait for all of them.
+is called when the turn is over. Where a broadcast gives thousands something to write, some are called at the end of each
+turn, so that who reads, and what is due, need not wait for all of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ log = logging.getLogger("hybridws")
 SLOT: Final = 0.002
 """Seconds: what is due within the same slot shares one timer, and is done at most so much late."""
 AT_ONCE: Final = 200
-"""Calls at the end of one turn, of those that it asked for itself and again of those left over: some milliseconds' worth.
+"""Calls at the end of one turn, of those that it asked for, and again of those left over: some milliseconds' worth.
 So one answer is not held up by a broadcast, nor a broadcast by many answers."""
 
 

@@ -198,9 +198,9 @@ class Server:
     def room(self, name: str, *, slow: Slow | None = None) -> hub.Room:
         """Return the room of this name: join, leave and publish there.
 
-        `slow` sets what becomes of members that take too little (`close`, `drop_oldest`, `latest`; see `broadcast.publish`)
-        for all that is published there without a policy of its own. A room that is empty and that nobody holds on to
-        is forgotten, its policy too. Raises ValueError for any other word.
+        `slow` sets what becomes of members that take too little (`close`, `drop_oldest`, `latest`; see
+        `broadcast.publish`) for all that is published there without a policy of its own. A room that is empty and that
+        nobody holds on to is forgotten, its policy too. Raises ValueError for any other word.
         """
         return self._hub.room(name, slow)
 

@@ -88,7 +88,7 @@ async def test_what_is_left_is_not_held_up_by_what_is_new() -> None:
     for turn in range(3):
         await asked.turn()
         asked.ask(*range(-(turn + 1) * 2 * AT_ONCE, -turn * 2 * AT_ONCE))
-    assert set(range(3 * AT_ONCE)) <= set(list(chain.from_iterable(asked.done)))
+    assert set(range(3 * AT_ONCE)) <= set(chain.from_iterable(asked.done))
 
 
 @pytest.mark.logs_errors
