@@ -1,8 +1,8 @@
 """Turns of the event loop: what is written when one ends, and what is due some time later.
 
 Everything that a turn produces for a connection leaves in one write: whoever has something to write says so here, and
-is called when the turn is over. Where a broadcast gives thousands something to write, some are called at the end of each
-turn, so that who reads, and what is due, need not wait for all of them.
+is called when the turn is over. Where a broadcast gives thousands something to write, some are called at the end of
+each turn, so that who reads, and what is due, need not wait for all of them.
 """
 
 from __future__ import annotations
