@@ -164,9 +164,8 @@ class Server:
         self._proxy_watch: Final = None if self.gate.knows_proxies else ProxyWatch()
         self._asking: Final[dict[int, list[object]]] = {}  # for each client who is being asked who it is: the revoked
         self._fresh: Final[dict[str, str]] = {}  # sessions that nobody has attached to, with their addresses
-        self._graves: Final[
-            dict[str, tuple[Closed, float]]
-        ] = {}  # how sessions ended, until when it is remembered: oldest first
+        # How sessions have ended, and until when that is remembered; the oldest first.
+        self._graves: Final[dict[str, tuple[Closed, float]]] = {}
         self._nonces: Final[dict[str, Session]] = {}
         self._warned_foreign = False
         self._turned_away = 0

@@ -52,15 +52,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.fixturenames.insert(0, "nothing_left")
     if os.environ.get("HYBRIDWS_TEST_ALL"):
         return
-    chosen: list[pytest.Item] = []
-    left_out: list[pytest.Item] = []
+    left_out = sampled_out(items)
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=list(left_out))
+
+
+def sampled_out(items: list[pytest.Item]) -> set[pytest.Item]:
+    """Choose what is left out of the large tables: of each at least one cell is left, and those that are asked for."""
+    tables: dict[str, list[pytest.Item]] = {}
     for item in items:
-        mark = item.get_closest_marker("matrix")
+        if item.get_closest_marker("matrix"):
+            tables.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    left_out: set[pytest.Item] = set()
+    for name, cells in tables.items():
+        mark = cells[0].get_closest_marker("matrix")
         one_in = mark.kwargs.get("one_in", 4) if mark else 1
-        keep = random.Random(f"{SEED} {item.nodeid}").randrange(one_in) == 0
-        (chosen if keep else left_out).append(item)
-    items[:] = chosen
-    config.hook.pytest_deselected(items=left_out)
+        kept = -(-len(cells) // one_in)
+        left_out.update(random.Random(f"{SEED} {name}").sample(cells, len(cells) - kept))
+    return left_out
 
 
 @pytest.fixture

@@ -138,7 +138,8 @@ async def proxied(origin: str) -> AsyncGenerator[tuple[str, Callable[[], None]]]
     command = ("-m", "tools.endurance_proxy", origin)
     process = await asyncio.create_subprocess_exec(sys.executable, *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
     try:
-        assert process.stdout
+        if process.stdout is None:
+            raise RuntimeError("the proxy has no output")
         url = (await process.stdout.readline()).decode().strip()
         yield url, lambda: process.send_signal(signal.SIGUSR1)
     finally:
@@ -285,7 +286,8 @@ async def cut(stage: Stage, size: Size, _rng: random.Random) -> Result:
         told, whole = _harm(clients)
         await asyncio.gather(*(client.end() for client in clients))
     return Result(
-        f"{size.clients} clients, all heard again after {back:.1f} s, loop late by {1000 * late:.0f} ms at most; {told}",
+        f"{size.clients} clients, all heard again after {back:.1f} s, "
+        f"loop late by {1000 * late:.0f} ms at most; {told}",
         whole,
         back <= 10 and late <= 0.25,  # noqa: PLR2004 - the figures of A13
     )
@@ -385,5 +387,5 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    gc.set_threshold(*GC_THRESHOLD)  # this process stands for a thousand: it would go through all of them again and again
+    gc.set_threshold(*GC_THRESHOLD)  # this process stands for a thousand, and would go through all of them for ever
     sys.exit(asyncio.run(main(parser.parse_args())))

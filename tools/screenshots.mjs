@@ -3,8 +3,9 @@
 //   node tools/screenshots.mjs [WORD]        only the pictures whose name holds the word, such as firefox or dark
 //
 // It starts the demo itself (python -m hybridws demo; PYTHON says which python, else the one of .venv) and ends it.
-// Wants `npm ci` in tests/, Debian's chromium and firefox-esr (CHROMIUM and FIREFOX name others) and, for the page's
-// first choice of letters, Debian's fonts-inter, fonts-jetbrains-mono and fonts-noto-color-emoji.
+// Wants `npm ci` in tests/, npm itself for the pictures of the comparison, Debian's chromium and firefox-esr (CHROMIUM
+// and FIREFOX name others) and, for the page's first choice of letters, Debian's fonts-inter, fonts-jetbrains-mono and
+// fonts-noto-color-emoji.
 
 import { spawn } from "node:child_process";
 import { mkdir } from "node:fs/promises";
@@ -47,17 +48,25 @@ const PICTURES = [
   { browser: "chromium", screen: "phone", over: "websocket" },
   { browser: "firefox", screen: "phone", over: "websocket", open: "side" },
   { browser: "chromium", screen: "phone", fault: "hotel", open: "lab" },
+  { browser: "chromium", screen: "desktop", fault: "tunnel", open: "compare" },
+  { browser: "firefox", screen: "phone", fault: "tunnel", open: "compare" },
 ];
 
 const ROOM = "lobby";
 const YOU = "Mellow Heron";
 const OTHERS = { "Amber Wren": "poll", "Brisk Hare": "stream", "Hazel Swift": "websocket" };
-/** Who says what; a line with `over` is a change of transport instead, one with `breaks` is what the picture is about. */
+/** What you say before you break your network. */
+const WATCH_THIS = {
+  antivirus: "I switch my antivirus on…",
+  corporate: "I go through the proxy at work…",
+  hotel: "I take the Wi-Fi of a hotel…",
+  tunnel: "my train goes into a tunnel…",
+};
+/** Who says what; the line with `breaks` is what the picture is about. */
 const TALK = [
   { who: "Amber Wren", text: "Morning! The Wi-Fi on this train blocks WebSocket, so I am here over polls." },
   { who: "Brisk Hare", text: "Hotel here. No WebSocket either, but streams get through 🙂" },
-  { who: YOU, text: "At my desk all of them work. Watch this: I switch my antivirus on…" },
-  { breaks: true },
+  { who: YOU, breaks: true },
   { who: "Amber Wren", text: "Did you leave?" },
   { who: YOU, text: "No. I simply went on.\nThe server is one coroutine: async for message in session" },
   { who: "Brisk Hare", text: "In the workshop they take a proxy apart. Coming?" },
@@ -65,9 +74,9 @@ const TALK = [
 const TYPIST = "Amber Wren";
 const WATCH = 12_000; // ms for which the probe runs before a picture of the plot
 
-async function startDemo() {
+async function startDemo(more) {
   const python = process.env.PYTHON ?? fileURLToPath(new URL(".venv/bin/python", top));
-  const demo = spawn(python, ["-m", "hybridws", "demo", "--port", "0"], {
+  const demo = spawn(python, ["-m", "hybridws", "demo", "--port", "0", ...more], {
     cwd: fileURLToPath(top),
     stdio: ["ignore", "pipe", "inherit"],
   });
@@ -139,11 +148,17 @@ async function takePicture(address, { browser: kind, screen, fault, over, open }
     });
     for (const { who, text, breaks } of TALK) {
       const page = others.get(who) ?? you;
-      if (breaks && fault) await breakIt(page, fault, over);
-      if (!text) continue;
-      await say(page, text);
+      if (!breaks) await say(page, text);
+      else if (fault) {
+        await say(page, `At my desk all of them work. Watch this: ${WATCH_THIS[fault]}`);
+        await breakIt(page, fault, over);
+      }
     }
     await you.bringToFront();
+    if (open === "compare") {
+      if (screen === "phone") await you.click(".top [popovertarget=lab]");
+      await you.click("#compare-tab");
+    }
     await setTimeout(WATCH);
     await others.get(TYPIST).bringToFront();
     await others.get(TYPIST).evaluate(() => {
@@ -153,7 +168,7 @@ async function takePicture(address, { browser: kind, screen, fault, over, open }
     await you.bringToFront();
     await until(you, () => document.getElementById("typing").textContent !== "");
     if (open === "frames") await you.click("#frames-tab");
-    else if (open) await you.click(`.top [popovertarget=${open}]`);
+    else if (open && open !== "compare") await you.click(`.top [popovertarget=${open}]`);
     await setTimeout(600);
     await you.screenshot({ path });
   } finally {
@@ -167,7 +182,8 @@ for (const picture of PICTURES) {
   for (const scheme of ["light", "dark"]) {
     const name = [picture.browser, picture.screen, scheme, picture.open].filter(Boolean).join("-");
     if (!name.includes(wanted)) continue;
-    const demo = await startDemo(); // a fresh one each time, so that the room's history is this picture's own
+    const more = picture.open === "compare" ? ["--compare"] : [];
+    const demo = await startDemo(more); // a fresh one each time, so that the room's history is this picture's own
     try {
       await takePicture(demo.address, picture, scheme, fileURLToPath(new URL(`${name}.png`, IMAGES)));
     } finally {

@@ -44,6 +44,10 @@ STREAM: Final = {"Accept": "text/event-stream"}
 """Several inspecting proxies pass a response unbuffered if the request says this."""
 
 
+_BROKEN: Final = (aiohttp.ClientError, OSError, RuntimeError)
+"""What aiohttp raises while an answer is read whose connection breaks, or was given up at this end (`start_afresh`)."""
+
+
 class NetworkFault(HybridError):
     """The network, not the server, has answered, or nobody has."""
 
@@ -139,7 +143,7 @@ class Courier:
         except TimeoutError:
             self.start_afresh()
             raise Late(f"no answer within {timeout:.1f} s") from None
-        except (aiohttp.ClientError, OSError) as error:
+        except _BROKEN as error:
             raise NetworkFault(str(error) or type(error).__name__) from None
 
     async def stream(self, path: str, body: bytes, first: float, patience: Callable[[], float]) -> AsyncIterator[bytes]:
@@ -162,7 +166,7 @@ class Courier:
             while chunk := await self._chunk(response, limit, patience):
                 limit = 0.0
                 yield chunk
-        except (aiohttp.ClientError, OSError) as error:
+        except _BROKEN as error:
             raise NetworkFault(str(error) or type(error).__name__) from None
         finally:
             response.close()

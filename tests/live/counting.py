@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -10,10 +11,12 @@ from aiohttp import web
 from hybridws.aiohttp import mount
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from hybridws import Session
-    from tests.live.drivers import Tab
+    from tests.live.drivers import Browser, Tab
+
+    Serve = Callable[[web.Application], Awaitable[str]]
 
 POLICY: Final = "default-src 'none'; script-src 'self'; connect-src 'self'; worker-src 'self'; img-src data:"
 
@@ -108,6 +111,16 @@ def application(counter: Counter) -> web.Application:
         ]
     )
     return app
+
+
+@asynccontextmanager
+async def counting(serve: Serve, browser: Browser, query: str) -> AsyncGenerator[tuple[Tab, Counter]]:
+    """Open the page with this query in a tab, and wait until it has counted for a while."""
+    counter = Counter()
+    url = await serve(application(counter))
+    async with browser.tab("one", f"{url}/?{query}") as tab:
+        await tab.until("window.got && got.length > 10")
+        yield tab, counter
 
 
 async def told(tab: Tab, more: int = 10) -> None:

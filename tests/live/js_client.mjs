@@ -5,12 +5,13 @@ const PATIENCE = 40_000; // ms
 /**
  * Open a session, send `count` numbered messages, one every `every` ms, and take as many from the server, which numbers
  * its own ("d1", "d2" ...) and echoes ours ("u1" ...), which are longer by so many letters as `pad` says. Returns what
- * came and how it went.
+ * came and how it went; `silence` is the longest time in ms in which nothing came, once something had.
  */
 export async function converse(HybridWS, url, { options = {}, count = 200, every = 10, pad = 0, extra = {} }) {
-  const story = { transports: [], states: [], down: [], back: [], error: null, info: null };
+  const story = { transports: [], states: [], down: [], back: [], silence: 0, error: null, info: null };
   const ws = new HybridWS(url, [], { ...options, ...extra });
   const begun = performance.now();
+  let heard = Infinity;
   ws.onstate = ({ state, transport }) => {
     story.states.push(state);
     if (transport && story.transports.at(-1) != transport) story.transports.push(transport);
@@ -21,7 +22,10 @@ export async function converse(HybridWS, url, { options = {}, count = 200, every
       resolve();
     }, PATIENCE);
     ws.onmessage = ({ data }) => {
-      story.first ??= performance.now() - begun;
+      const now = performance.now();
+      story.first ??= now - begun;
+      story.silence = Math.max(story.silence, now - heard);
+      heard = now;
       (data[0] == "d" ? story.down : story.back).push(parseInt(data.slice(1)));
       if (story.down.length >= count && story.back.length >= count) {
         clearTimeout(timer);

@@ -8,7 +8,7 @@ import pytest
 
 from hybridws.testing import HostileProxy
 from tests.conformance.wire import until
-from tests.live.counting import Counter, application, told
+from tests.live.counting import Counter, application, counting, told
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,10 +27,7 @@ TRANSPORTS = ("websocket", "stream", "poll")
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_back_again(serve: Serve, browser: Browser, transport: str) -> None:
     """A page that is left and come back to goes on in its session, whether the browser kept it or loads it again."""
-    counter = Counter()
-    url = await serve(application(counter))
-    async with browser.tab("one", f"{url}/?resumeOnReload=1&transports={transport}") as tab:
-        await tab.until("window.got && got.length > 10")
+    async with counting(serve, browser, f"resumeOnReload=1&transports={transport}") as (tab, counter):
         for number in range(2):
             await tab.call("eval", f"say('leaving {number}'), setTimeout(() => location.href = '/elsewhere'), 0")
             await tab.until("document.title == 'elsewhere'")
@@ -43,10 +40,7 @@ async def test_back_again(serve: Serve, browser: Browser, transport: str) -> Non
 
 async def test_duplicated_tab(serve: Serve, browser: Browser) -> None:
     """A tab that is duplicated begins a session of its own; each goes on with its own when it is loaded again."""
-    counter = Counter()
-    url = await serve(application(counter))
-    async with browser.tab("one", f"{url}/?resumeOnReload=1") as tab:
-        await tab.until("window.got && got.length > 10")
+    async with counting(serve, browser, "resumeOnReload=1") as (tab, counter):
         await tab.call("eval", "window.old = true, again()")  # what is saved for its next page is there for a moment
         await tab.until("!window.old && window.got && got.length && ws.readyState == 1")
         async with tab.double("two") as double:
@@ -66,10 +60,7 @@ async def test_duplicated_tab(serve: Serve, browser: Browser) -> None:
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_frozen(serve: Serve, browser: Browser, transport: str) -> None:
     """A tab that the browser freezes gives its connections back, and misses nothing once it goes on."""
-    counter = Counter()
-    url = await serve(application(counter))
-    async with browser.tab("one", f"{url}/?transports={transport}") as tab:
-        await tab.until("window.got && got.length > 10")
+    async with counting(serve, browser, f"transports={transport}") as (tab, counter):
         [session] = counter.sessions
         for number in range(2):
             await tab.freeze(on=True)
@@ -104,10 +95,7 @@ HIDE = """
 @pytest.mark.parametrize("transport", ["stream", "poll"])
 async def test_hidden(serve: Serve, browser: Browser, transport: str) -> None:
     """A hidden tab gives its HTTP connection back; what it says meanwhile arrives, and all that was said to it too."""
-    counter = Counter()
-    url = await serve(application(counter))
-    async with browser.tab("one", f"{url}/?transports={transport},poll") as tab:
-        await tab.until("window.got && got.length > 10")
+    async with counting(serve, browser, f"transports={transport},poll") as (tab, counter):
         await tab.call("eval", HIDE)
         for number in range(2):
             await tab.until("ws.info.why.startsWith('interrupted')")

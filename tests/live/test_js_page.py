@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.live.counting import Counter, application
+from tests.live.counting import Counter, application, counting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,10 +28,7 @@ CLOSINGS: Final = 4
 @pytest.mark.parametrize("transports", ["websocket", "stream", "poll"])
 async def test_reload_goes_on(serve: Serve, browser: Browser, transports: str) -> None:
     """With `resumeOnReload` a page that is loaded again goes on in the same session: nothing is lost or repeated."""
-    counter = Counter()
-    url = await serve(application(counter))
-    async with browser.tab("one", f"{url}/?resumeOnReload=1&transports={transports}") as tab:
-        await tab.until("window.got && got.length > 10")
+    async with counting(serve, browser, f"resumeOnReload=1&transports={transports}") as (tab, counter):
         for number in range(2):
             before = await tab.call("eval", "got.length")
             await tab.call("say", f"before reload {number}")
