@@ -275,11 +275,12 @@ class Session:
         if self.closed:
             raise self._closed_error()
         words = self.link.codec.dumps(Message(message), self.link.options)
-        if self.link.full or self._line:
-            self._line = self._line or Line()
+        if self.link.full or self.senders:
+            if self._line is None:
+                self._line = Line()
             await self._line.wait(self._has_room)
         self.post(words)
-        if self._line:
+        if self._line is not None:
             self._line.call(self._has_room)
 
     def send_nowait(self, message: object) -> None:
@@ -287,7 +288,7 @@ class Session:
         if self.closed:
             raise self._closed_error()
         words = self.link.codec.dumps(Message(message), self.link.options)
-        if self.link.full or self._line:
+        if self.link.full or self.senders:
             raise BufferFull(
                 f"{self.link.outbox.size} bytes wait for the client, and the buffer is {self.link.options.buffer}"
             )
@@ -331,7 +332,7 @@ class Session:
 
     def relieve(self, cost: int = 0, key: Hashable | None = None) -> None:
         """Drop broadcasts that may be dropped, until `cost` more bytes find room; senders that wait may get some."""
-        if self.link.relieve(cost, key) and self._line:
+        if self.link.relieve(cost, key) and self._line is not None:
             self._line.call(self._has_room)
 
     def _has_room(self) -> bool:
@@ -340,11 +341,11 @@ class Session:
     @property
     def senders(self) -> int:
         """How many calls of `send` wait for room."""
-        return len(self._line) if self._line else 0
+        return 0 if self._line is None else len(self._line)
 
     def stall(self) -> None:
         """Send everybody away who waits to send: the client has taken nothing for too long."""
-        if self._line:
+        if self._line is not None:
             patience = self.link.options.send_timeout
             self._line.dismiss(Stalled(f"the client took nothing for {patience:g} s (send_timeout)"))
 
@@ -420,7 +421,7 @@ class Session:
             return False
         self.closed = closed
         error = self._closed_error()
-        if self._line:
+        if self._line is not None:
             self._line.dismiss(error)
         if self._calls:
             self._calls.end(error)
@@ -516,7 +517,7 @@ class Session:
 
     def _call_waiters(self) -> None:
         """Let those go on who waited for room, if there is some."""
-        if self._line:
+        if self._line is not None:
             self._line.call(self._has_room)
         if self._inbox and self.on_message is not None:
             self._hand_on()
