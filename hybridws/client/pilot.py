@@ -7,13 +7,14 @@ import time
 from random import random
 from typing import TYPE_CHECKING, Any, Final
 
-from hybridws.client import carriers
 from hybridws.client.acks import Acks
+from hybridws.client.carriers import poll, stream
 from hybridws.client.courier import Courier, Late, NetworkFault, Turned
 from hybridws.client.news import Attempt, Event, Info
 from hybridws.client.opening import CODECS, Bid, NothingShared, ask, first_words
 from hybridws.client.renewal import Renewal
 from hybridws.client.watch import LOOK_EVERY, SILENCE, Watch
+from hybridws.client.websocket import websocket
 from hybridws.core import codes
 from hybridws.core.backoff import Backoff
 from hybridws.core.ladder import PROOF, Ladder
@@ -26,7 +27,7 @@ from hybridws.session import Session
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CARRIERS: Final = {"poll": carriers.poll, "stream": carriers.stream}
+CARRIERS: Final = {"poll": poll, "stream": stream}
 EXPLAINED: Final = (codes.GOING_AWAY, codes.RESTARTING)
 """Close codes with which a server, not the network, ends a WebSocket."""
 LOST: Final = (codes.ABNORMAL, codes.NOBODY_CAME)
@@ -246,7 +247,7 @@ class Pilot:
         """Run one transport, and note how it ended."""
         try:
             if name == "websocket":
-                code, reason = await carriers.websocket(self, PROOF)
+                code, reason = await websocket(self, PROOF)
                 self._ended_websocket(code, reason, attempt)
             else:
                 await CARRIERS[name](self)

@@ -244,10 +244,11 @@ def _plain(line: str) -> Packet | None:
 
 
 def _json_loads(data: str | bytes, options: Options) -> Batch:
-    text = utf8(data)
-    lines = [line for line in text.split("\n") if line]
-    if len(lines) > options.max_packets:
-        raise Malformed(f"a batch may hold {options.max_packets} packets (max_packets), this one has {len(lines)}")
+    most = options.max_packets
+    parts = utf8(data).split("\n", 2 * most)  # no further: a megabyte of them would be a hundred
+    lines = [line for line in parts if line]
+    if len(lines) > most or len(parts) > 2 * most:
+        raise Malformed(f"a batch may hold {most} packets (max_packets), and this one has more lines than that")
     batch: Batch = []
     for line in lines:
         size = len(line) if line.isascii() else len(line.encode("utf-8", "surrogatepass"))

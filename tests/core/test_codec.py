@@ -487,6 +487,14 @@ def test_every_prefix_of_a_body_is_refused_or_shorter(codec: Codec) -> None:
         assert len(batch) < len(packets)
 
 
+def test_lines_are_bounded_too() -> None:
+    """Empty lines are passed over, but of those too there may be as many as packets, and no more."""
+    few = Options(max_packets=3)
+    assert JSON.loads(b"\n\n\n" + b'["h"]\n' + b"\n", few) == [(Heartbeat(), 5)]
+    with pytest.raises(Malformed, match="max_packets"):
+        JSON.loads(b"\n" * 6, few)
+
+
 @CODECS
 def test_max_packets_bounds_a_batch(codec: Codec) -> None:
     """A batch of more is refused whole, with the name of the option."""
