@@ -17,7 +17,7 @@ test-ways: ## Run the tests of the server with the fallback forced, and under ou
 	@tools/setup test && tools/test-ways $(ARGS)
 
 test-compiled: ## Compile the core, and run the tests of sessions on it
-	@tools/setup test && tools/compiled -q -k "not test_never" tests/core tests/endpoints tests/conformance tests/test_session.py $(ARGS)
+	@tools/setup test && tools/compiled -q -k "not test_never" tests/core tests/endpoints tests/conformance tests/test_agenda.py tests/test_session.py $(ARGS)
 
 test-all:  ## Run the tests, with all of every large table
 	@tools/setup test && HYBRIDWS_TEST_ALL=1 tools/test $(ARGS)

@@ -19,6 +19,8 @@ class Peer(NamedTuple):
     runtime: Literal["own", "compiled", "venv", "tornado", "node"]
     file: str
     wires: dict[str, tuple[str, str]]
+    only: tuple[str, ...] = ()
+    """The workloads that it is measured with; empty for all. A run takes most of an hour as it is."""
 
 
 _NATIVE: Final = {"ws": ("native-ws", "/echo"), "poll": ("native-poll", "/echo"), "stream": ("native-stream", "/echo")}
@@ -26,11 +28,18 @@ _SOCKJS: Final = {"ws": ("sockjs-ws", "/echo"), "poll": ("xhr", "/echo"), "strea
 _ENGINE: Final = {"ws": ("eio-ws", "/socket.io/"), "poll": ("eio-poll", "/socket.io/")}
 _PLAIN: Final = {"ws": ("raw", "/")}
 
+_BETWEEN: Final = ("ws-echo-1", "ws-echo-16", "fanout-1000")
+"""Where it is shown what each of compiling and uvloop gives by itself."""
+
 PEERS: Final = (
     Peer("run", "**hybridws**, own runner", "own", "ours_run.py", _NATIVE),
     Peer("run-sockjs", "**hybridws**, own runner, SockJS dialect", "own", "ours_run.py", _SOCKJS),
-    Peer("compiled", "**hybridws**, own runner, compiled", "compiled", "ours_run.py", _NATIVE),
-    Peer("compiled-sockjs", "**hybridws**, own runner, compiled, SockJS dialect", "compiled", "ours_run.py", _SOCKJS),
+    Peer("compiled", "**hybridws**, own runner, compiled", "compiled", "ours_run.py", _NATIVE, _BETWEEN),
+    Peer("uvloop", "**hybridws**, own runner, uvloop", "own", "ours_fast.py", _NATIVE, _BETWEEN),
+    Peer("fast", "**hybridws**, own runner, compiled, uvloop", "compiled", "ours_fast.py", _NATIVE),
+    Peer(
+        "fast-sockjs", "**hybridws**, own runner, compiled, uvloop, SockJS dialect", "compiled", "ours_fast.py", _SOCKJS
+    ),
     Peer("ours", "**hybridws**, mounted", "own", "ours.py", _NATIVE),
     Peer("ours-sockjs", "**hybridws**, mounted, SockJS dialect", "own", "ours.py", _SOCKJS),
     Peer("uwebsockets", "uWebSockets (socketify)", "venv", "uwebsockets.py", _PLAIN),
@@ -60,7 +69,7 @@ class Workload(NamedTuple):
     """Who is measured; empty for all who have the transport. Thousands of sessions take their time to open."""
 
 
-_OF_GROWTH: Final = ("run", "compiled", "ws", "socketio")
+_OF_GROWTH: Final = ("run", "fast", "ws", "socketio")
 _OF_MEMORY: Final = ("run", "ours", "uwebsockets", "ws", "aiohttp", "sockjs-node", "socketio", "python-socketio")
 
 WORKLOADS: Final = (
@@ -90,7 +99,7 @@ class Target(NamedTuple):
     factor: float
 
 
-_OURS: Final = ("run", "run-sockjs", "compiled", "compiled-sockjs")
+_OURS: Final = ("run", "run-sockjs", "fast", "fast-sockjs")
 
 TARGETS: Final = (
     Target("ws-echo-1", _OURS, "ws", 1.2),
@@ -134,7 +143,7 @@ BOUNDS: Final = (
     Bound("Loop lag p99 in a fan-out to 5,000", _OURS, "fanout-5000", "lag", 50, "ms"),
     Bound(
         "CPU of an echo with 10,000 sessions, against 100",
-        ("run", "compiled"),
+        ("run", "fast"),
         "grow-10000",
         "cpu",
         1.3,

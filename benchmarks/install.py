@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -21,19 +22,25 @@ def command(peer: Peer) -> tuple[list[str | Path], str]:
     file = HERE / "peers" / peer.file
     if peer.runtime in ("own", "compiled"):
         words: list[str | Path] = [sys.executable, "-m", f"benchmarks.peers.{file.stem}"]
+        fault = _lacks(peer.file)
         if peer.runtime == "compiled":
-            return ["env", "--chdir", COMPILED, *words], _compiled()
-        return words, "" if peer.file != "ours_run.py" else _has_run()
+            return ["env", "--chdir", COMPILED, *words], fault or _compiled()
+        return words, fault
     if peer.runtime == "node":
         return ["node", file], _node()
     requirements, folder = VENVS[peer.runtime]
     return [HERE / folder / "bin" / "python", file], _venv(requirements, HERE / folder)
 
 
-def _has_run() -> str:
+def _lacks(file: str) -> str:
+    """Tell what one of our own servers needs and is not here; empty if nothing is."""
     import hybridws  # noqa: PLC0415 - what is measured is the package as it is now
 
-    return "" if hasattr(hybridws, "run") else "this version of hybridws has no run()"
+    if file != "ours.py" and not hasattr(hybridws, "run"):
+        return "this version of hybridws has no run()"
+    if file == "ours_fast.py" and importlib.util.find_spec("uvloop") is None:
+        return "there is no uvloop here: pip install 'hybridws[fast]'"
+    return ""
 
 
 def _compiled() -> str:

@@ -79,7 +79,7 @@ def groups(peer: Peer, workload: Workload, sessions: int) -> list[str]:
 
 def suits(peer: Peer, workload: Workload) -> bool:
     """Tell whether a peer is measured with a workload, and has its transports."""
-    if workload.peers and peer.name not in workload.peers:
+    if (workload.peers and peer.name not in workload.peers) or (peer.only and workload.name not in peer.only):
         return False
     return set(("ws", "poll") if workload.kind == "mixed" else (workload.kind,)) <= peer.wires.keys()
 

@@ -1,33 +1,40 @@
-"""Turns of the event loop: what is written when one ends, what is due some time later, and coroutines without a task.
+"""Turns of the event loop: what is written when one ends, and what is due some time later.
 
 Everything that a turn produces for a connection leaves in one write: whoever has something to write says so here, and
-is called when the turn is over.
+is called when the turn is over. Where a broadcast gives thousands something to write, some are called at the end of
+each turn, so that who reads, and what is due, need not wait for all of them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from types import coroutine
-from typing import TYPE_CHECKING, Any, Final
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Iterable
+    from collections.abc import Callable, Iterable
 
 log = logging.getLogger("hybridws")
 
 SLOT: Final = 0.002
 """Seconds: what is due within the same slot shares one timer, and is done at most so much late."""
+AT_ONCE: Final = 200
+"""Calls at the end of one turn, of those that it asked for, and again of those left over: some milliseconds' worth.
+So one answer is not held up by a broadcast, nor a broadcast by many answers."""
 
 
 class Agenda:
     """What is to be done at the end of this turn of the loop, and what some time later."""
 
-    __slots__ = ("_slots", "_soon")
+    __slots__ = ("_behind", "_slots", "_soon", "turn")
 
     def __init__(self) -> None:
         """Start with nothing to do."""
+        self.turn = 0
+        """Counts the turns that asked for anything: who has asked in this one need not ask again."""
         self._soon: list[Callable[[], None]] = []
+        self._behind: dict[Callable[[], None], None] = {}  # what turns before had no time for, oldest first
         self._slots: dict[int, dict[Callable[[], None], None]] = {}
 
     def now(self) -> float:
@@ -35,14 +42,27 @@ class Agenda:
         return asyncio.get_running_loop().time()
 
     def soon(self, call: Callable[[], None]) -> None:
-        """Have this called once the turn is over."""
-        if not self._soon:
+        """Have this called once the turn is over, or some turns later if too many ask for that."""
+        if not (self._soon or self._behind):
             asyncio.get_running_loop().call_soon(self._end)
         self._soon.append(call)
 
     def _end(self) -> None:
         calls, self._soon = self._soon, []
+        self.turn += 1
+        if self._behind or len(calls) > AT_ONCE:
+            calls = self._some_of(calls)
         _call_all(calls)
+
+    def _some_of(self, calls: list[Callable[[], None]]) -> list[Callable[[], None]]:
+        """Return what is called at the end of this turn; the next one ends with more of it."""
+        older = list(islice(self._behind, AT_ONCE))
+        for call in older:
+            del self._behind[call]
+        self._behind.update(dict.fromkeys(calls[AT_ONCE:]))
+        if self._behind:
+            asyncio.get_running_loop().call_soon(self._end)
+        return calls[:AT_ONCE] + older
 
     def later(self, delay: float, call: Callable[[], None]) -> int:
         """Have this called `delay` seconds from now, if nobody takes it back; return what `drop` needs.
@@ -75,43 +95,3 @@ def _call_all(calls: Iterable[Callable[[], None]]) -> None:
             call()
         except Exception:
             log.exception("%r failed", call)
-
-
-def begin(coro: Coroutine[Any, Any, None], keep: set[asyncio.Task[None]]) -> None:
-    """Run a coroutine at once, and make it a task only where it has to wait; `keep` then holds the task.
-
-    Most requests are dealt with without a wait, and a task would cost more than all the rest of them. Python 3.12 has
-    eager tasks for this, but 3.11 does not. Until its first wait the coroutine runs in no task: what asks for the
-    current one (`asyncio.timeout`) must come after a wait, and `become_task` is one.
-    """
-    try:
-        waited = coro.send(None)
-    except StopIteration:
-        return
-    task = asyncio.get_running_loop().create_task(_go_on(coro, waited))
-    keep.add(task)
-    task.add_done_callback(keep.discard)
-
-
-async def _go_on(coro: Coroutine[Any, Any, None], waited: object) -> None:
-    await _resume(coro, waited)
-
-
-@coroutine
-def _resume(coro: Coroutine[Any, Any, None], waited: object) -> Generator[Any, Any, None]:
-    """Go on with a coroutine that waits for `waited`."""
-    while True:
-        sent, caught = None, None
-        try:
-            sent = yield waited
-        except BaseException as error:  # noqa: BLE001 - whatever is thrown at the task is the coroutine's to deal with
-            caught = error
-        try:
-            waited = coro.send(sent) if caught is None else coro.throw(caught)
-        except StopIteration:
-            return
-
-
-async def become_task() -> None:
-    """Let go once, so that what comes next runs in a task (see `begin`)."""
-    await asyncio.sleep(0)

@@ -11,11 +11,11 @@ import base64
 import binascii
 import hashlib
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from hybridws.core import codes
 from hybridws.core.codec import CLOSE
-from hybridws.core.frames import PING, PONG, FrameReader, close_frame, frame, read_close, xor
+from hybridws.core.frames import PING, PONG, FrameReader, Writer, close_frame, read_close, xor
 from hybridws.errors import Malformed
 from hybridws.exchange import Nobody
 
@@ -36,9 +36,15 @@ _ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 _KEY_SIZE: Final = 16
 _VERSIONS: Final = ("13", "8", "7")
 
+_writer: Final = Writer()
+"""One for all, since it is what goes to all that is written once."""
 
-class Framed(asyncio.Protocol):
-    """One WebSocket on a transport that is ours. It hears nothing before `resume`."""
+
+class Framed:
+    """One WebSocket on a transport that is ours. It hears nothing before `resume`.
+
+    It is an asyncio.Protocol in all but its bases: a class that is compiled keeps fast only by itself.
+    """
 
     __slots__ = (
         "_busy",
@@ -72,7 +78,7 @@ class Framed(asyncio.Protocol):
         self._left = False
         self._timer: asyncio.TimerHandle | None = None
         transport.set_write_buffer_limits(WRITE_AHEAD)
-        transport.set_protocol(self)
+        transport.set_protocol(cast("asyncio.Protocol", self))
         transport.pause_reading()
 
     # ── what asyncio tells ────────────────────────────────────────────────────────────────────────────────────────
@@ -162,7 +168,7 @@ class Framed(asyncio.Protocol):
     def send(self, opcode: int, payload: bytes) -> None:
         """Send one frame; it leaves with `flush`."""
         if not (self._left or self._closing):
-            self._out.append(frame(opcode, payload))
+            self._out.append(_writer.frame(opcode, payload))
 
     def flush(self) -> None:
         """Let what was sent leave, in one write."""

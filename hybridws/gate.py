@@ -23,9 +23,9 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from hybridws.agenda import become_task
 from hybridws.errors import Forbidden, Malformed, NotAuthenticated
 from hybridws.options import ANY_ORIGIN, ANY_ORIGIN_WITH_CREDENTIALS, Admission, Options
+from hybridws.tasks import become_task
 
 if TYPE_CHECKING:
     from hybridws.exchange import Request

@@ -49,19 +49,19 @@ class Line:
     __slots__ = ("_turns",)
 
     def __init__(self) -> None:
-        """Start with nobody waiting; in most lines nobody ever does."""
-        self._turns: deque[asyncio.Future[None]] | None = None
+        """Start with nobody waiting."""
+        self._turns: deque[asyncio.Future[None]] = deque()
 
     def __len__(self) -> int:
         """Count those who wait."""
-        return len(self._turns) if self._turns else 0
+        return len(self._turns)
 
     async def wait(self, has_room: Callable[[], bool]) -> None:
         """Wait for one's turn. Cancelling is safe: the turn passes to the next.
 
         The caller uses its turn before it awaits anything else, and then has the next one called (`call`).
         """
-        turns = self._turns = self._turns or deque()
+        turns = self._turns
         turn = asyncio.get_running_loop().create_future()
         turns.append(turn)
         try:
@@ -79,7 +79,7 @@ class Line:
 
     def dismiss(self, error: Exception) -> None:
         """Let everybody fail with this error."""
-        for turn in self._turns or ():
+        for turn in self._turns:
             if not turn.done():
                 turn.set_exception(error)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from hybridws import hub
 from hybridws.agenda import Agenda
+from hybridws.broadcast import publish
 from hybridws.core import codes
 from hybridws.core.link import Link, State
 from hybridws.core.packets import Auth
@@ -22,12 +23,14 @@ from hybridws.events import Ended, Events, Opened, TurnedAway
 from hybridws.gate import Gate, credentials_of, new_id, new_key, said_behind
 from hybridws.limits import ProxyWatch, Turnstile
 from hybridws.past import Past, remember
+from hybridws.referable import Referable
 from hybridws.refusals import Refusals
 from hybridws.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
+    from hybridws.broadcast import Slow
     from hybridws.core.codec import Codec
     from hybridws.exchange import Request
     from hybridws.options import Admission, Options
@@ -191,18 +194,18 @@ class Server:
         """The rooms that somebody is in or holds on to, in no order."""
         return self._hub.rooms
 
-    def room(self, name: str, *, slow: hub.Slow | None = None) -> hub.Room:
+    def room(self, name: str, *, slow: Slow | None = None) -> hub.Room:
         """Return the room of this name: join, leave and publish there.
 
-        `slow` sets what becomes of members that take too little (`close`, `drop_oldest`, `latest`; see `hub.publish`)
-        for all that is published there without a policy of its own. A room that is empty and that nobody holds on to
-        is forgotten, its policy too. Raises ValueError for any other word.
+        `slow` sets what becomes of members that take too little (`close`, `drop_oldest`, `latest`; see
+        `broadcast.publish`) for all that is published there without a policy of its own. A room that is empty and that
+        nobody holds on to is forgotten, its policy too. Raises ValueError for any other word.
         """
         return self._hub.room(name, slow)
 
-    def broadcast(self, message: object, *, slow: hub.Slow = "close", key: Hashable | None = None) -> int:
-        """Send one message to every session, and return to how many; it waits for nobody (see `hub.publish`)."""
-        return hub.publish(list(self._sessions.values()), message, slow=slow, key=key)
+    def broadcast(self, message: object, *, slow: Slow = "close", key: Hashable | None = None) -> int:
+        """Send one message to every session, and return to how many; it waits for nobody (see `broadcast.publish`)."""
+        return publish(list(self._sessions.values()), message, slow=slow, key=key)
 
     def sessions_of(self, user: object) -> list[Session]:
         """Return the sessions of a user, as `authenticate` named it; None is nobody (ValueError)."""
@@ -210,9 +213,9 @@ class Server:
             raise ValueError("None is no user, but what all those have whom nobody has asked who they are")
         return [session for session in self._sessions.values() if session.user == user]
 
-    def send_to(self, user: object, message: object, *, slow: hub.Slow = "close", key: Hashable | None = None) -> int:
-        """Send one message to all sessions of a user, and return to how many (see `hub.publish`)."""
-        return hub.publish(self.sessions_of(user), message, slow=slow, key=key)
+    def send_to(self, user: object, message: object, *, slow: Slow = "close", key: Hashable | None = None) -> int:
+        """Send one message to all sessions of a user, and return to how many (see `broadcast.publish`)."""
+        return publish(self.sessions_of(user), message, slow=slow, key=key)
 
     def revoke(self, user: object, reason: str = "the credentials were revoked") -> int:
         """End all sessions of a user at once with 4401, and return how many.
@@ -309,7 +312,7 @@ class Server:
         """
         sid = new_id(route)
         link = Link(codec, self.options)
-        session = Session(sid, link, request, time.time, self._attend.add, self.agenda, self.events)
+        session = Referable(sid, link, request, time.time, self._attend.add, self.agenda, self.events)
         if codec.numbered:
             session.key = new_key()
         if self.options.authenticate:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, final
 
 from hybridws.agenda import Agenda
 from hybridws.calls import Calls
+from hybridws.compiling import mypyc_attr
 from hybridws.core import codes
 from hybridws.core.link import State
 from hybridws.core.packets import (
@@ -75,6 +76,8 @@ class Traffic(NamedTuple):
     """Packets out that a slow-consumer policy dropped; they are not in `packets_out`."""
 
 
+@final
+@mypyc_attr(allow_interpreted_subclasses=True)  # of which there is one: see referable.py
 class Session:
     """A two-way stream of messages with one client, over whatever transports get through.
 
@@ -82,7 +85,6 @@ class Session:
     """
 
     __slots__ = (
-        "__weakref__",
         "_at_end",
         "_bell",
         "_calls",
@@ -176,7 +178,7 @@ class Session:
         self._bell = Bell()
         self._reader: asyncio.Task[Any] | None = None  # the task that iterates
         self._waiting = False  # somebody waits for a message right now
-        self._line = Line()
+        self._line: Line | None = None  # those who wait to send; in most sessions nobody ever does
         self.bells: Final[list[Callable[[], None]]] = []
         """Called at all news that somebody may wait for: room, words of ours without a seat, an attach, the end."""
         self._at_end: dict[Callable[[Session], None], None] = {}
@@ -273,17 +275,20 @@ class Session:
         if self.closed:
             raise self._closed_error()
         words = self.link.codec.dumps(Message(message), self.link.options)
-        if self.link.full or self._line:
+        if self.link.full or self.senders:
+            if self._line is None:
+                self._line = Line()
             await self._line.wait(self._has_room)
         self.post(words)
-        self._line.call(self._has_room)
+        if self._line is not None:
+            self._line.call(self._has_room)
 
     def send_nowait(self, message: object) -> None:
         """Send without waiting. Raises BufferFull besides what `send` raises; then nothing was sent."""
         if self.closed:
             raise self._closed_error()
         words = self.link.codec.dumps(Message(message), self.link.options)
-        if self.link.full or self._line:
+        if self.link.full or self.senders:
             raise BufferFull(
                 f"{self.link.outbox.size} bytes wait for the client, and the buffer is {self.link.options.buffer}"
             )
@@ -327,7 +332,7 @@ class Session:
 
     def relieve(self, cost: int = 0, key: Hashable | None = None) -> None:
         """Drop broadcasts that may be dropped, until `cost` more bytes find room; senders that wait may get some."""
-        if self.link.relieve(cost, key):
+        if self.link.relieve(cost, key) and self._line is not None:
             self._line.call(self._has_room)
 
     def _has_room(self) -> bool:
@@ -336,11 +341,13 @@ class Session:
     @property
     def senders(self) -> int:
         """How many calls of `send` wait for room."""
-        return len(self._line)
+        return 0 if self._line is None else len(self._line)
 
     def stall(self) -> None:
         """Send everybody away who waits to send: the client has taken nothing for too long."""
-        self._line.dismiss(Stalled(f"the client took nothing for {self.link.options.send_timeout:g} s (send_timeout)"))
+        if self._line is not None:
+            patience = self.link.options.send_timeout
+            self._line.dismiss(Stalled(f"the client took nothing for {patience:g} s (send_timeout)"))
 
     def _closed_error(self) -> SessionClosed:
         code, reason, _ = self.closed or Closed(codes.NORMAL, "", "local")
@@ -414,7 +421,8 @@ class Session:
             return False
         self.closed = closed
         error = self._closed_error()
-        self._line.dismiss(error)
+        if self._line is not None:
+            self._line.dismiss(error)
         if self._calls:
             self._calls.end(error)
         callbacks, self._at_end = self._at_end, {}
@@ -509,7 +517,7 @@ class Session:
 
     def _call_waiters(self) -> None:
         """Let those go on who waited for room, if there is some."""
-        if self._line:
+        if self._line is not None:
             self._line.call(self._has_room)
         if self._inbox and self.on_message is not None:
             self._hand_on()
@@ -548,9 +556,11 @@ class Session:
 
     def delivered(self, seat: Seat) -> None:
         """Note that the network took what a transport wrote: where nobody acks, that is all one will ever know."""
+        if self.link.codec.numbered:
+            return
         self.link.presume(seat.lane)
         self._call_waiters()
-        if self.closed and not self.link.codec.numbered and seat.finished:
+        if self.closed and seat.finished:
             self._finish()
 
     def leave(self, seat: Seat, reason: str) -> None:

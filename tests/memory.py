@@ -13,10 +13,11 @@ from hybridws.core.packets import Message
 from hybridws.core.sockjs import SOCKJS
 from hybridws.exchange import Request
 from hybridws.options import Options
-from hybridws.session import Session
+from hybridws.referable import Referable
 
 if TYPE_CHECKING:
     from hybridws.core.codec import Codec
+    from hybridws.session import Session
 
 EPOCH = 1_000_000_000.0
 """What the scripted wall clock shows at first."""
@@ -64,7 +65,7 @@ def begin(
     **options: Any,  # noqa: ANN401 - checked by Options
 ) -> Session:
     """Open a session that has no server; the options are `shared` or made of keywords."""
-    return Session(sid, Link(codec, shared or Options(**options)), asked(), clock or Clock())
+    return Referable(sid, Link(codec, shared or Options(**options)), asked(), clock or Clock())
 
 
 def alive(session: Session) -> bool:

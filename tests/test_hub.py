@@ -8,10 +8,11 @@ import weakref
 
 import pytest
 
+from hybridws.broadcast import publish
 from hybridws.core.codec import JSON
 from hybridws.core.sockjs import RAW, SOCKJS
 from hybridws.errors import MessageTooLarge, SessionClosed, Unsendable
-from hybridws.hub import Hub, Room, publish
+from hybridws.hub import Hub, Room
 from hybridws.options import Options
 from hybridws.session import Closed, Session
 from tests.memory import Wire, alive, asked, begin, idle

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from hybridws.broadcast import Slow, publish
 from hybridws.core.codec import JSON, MSGPACK
 from hybridws.core.packets import Message, Skipped
 from hybridws.core.sockjs import RAW, SOCKJS
-from hybridws.hub import Hub, Slow, publish
+from hybridws.hub import Hub
 from hybridws.options import Admission, Options
 from hybridws.server import Server
 from tests.memory import Wire, alive, asked, begin

@@ -1,12 +1,19 @@
-"""hybridws, run by its own runner."""
+"""hybridws, run by its own runner on asyncio's loop."""
 
 from __future__ import annotations
 
 import importlib
 import sys
+from typing import Literal
 
 from benchmarks.peers.ours import application
 
-if __name__ == "__main__":
+
+def serve(loop: Literal["asyncio", "uvloop"]) -> None:
+    """Serve on the port that was named until the process is ended."""
     # By name, since an older version that is measured has none, and is then left out.
-    importlib.import_module("hybridws").run(application(), host="127.0.0.1", port=int(sys.argv[1]))
+    importlib.import_module("hybridws").run(application(), host="127.0.0.1", port=int(sys.argv[1]), loop=loop)
+
+
+if __name__ == "__main__":
+    serve("asyncio")

@@ -62,8 +62,6 @@ class Frame(NamedTuple):
     """How many numbered packets it carries."""
     ack: int = -1
     """The count that it acks; -1 if it says none."""
-    places: bool = False
-    """Whether it says the position of its first packet."""
 
 
 class Codec(NamedTuple):
@@ -82,6 +80,19 @@ class Codec(NamedTuple):
     """Read back words that this codec made itself."""
     numbered: bool
     """Whether it has numbers and acks, so that a session outlives its transports."""
+
+
+def shared(join: Callable[[Sequence[bytes]], list[Frame]]) -> Callable[[Sequence[bytes]], list[Frame]]:
+    """Let a codec's `frames` remember what it joined last: what a broadcast says to thousands is joined once."""
+    newest: tuple[Sequence[bytes], list[Frame]] = ((), [])
+
+    def frames(words: Sequence[bytes]) -> list[Frame]:
+        nonlocal newest
+        if words != newest[0]:
+            newest = (words, join(words))
+        return newest[1]
+
+    return frames
 
 
 # ── packets as arrays (protocol §1) ───────────────────────────────────────────────────────────────────────────────
@@ -352,7 +363,7 @@ def _msgpack_read(words: bytes) -> Packet | None:
     return from_array(msgpack.unpackb(words))
 
 
-JSON: Final = Codec("json", _json_dumps, _json_frames, _json_loads, _json_first, _json_read, numbered=True)
+JSON: Final = Codec("json", _json_dumps, shared(_json_frames), _json_loads, _json_first, _json_read, numbered=True)
 MSGPACK: Final = Codec(
-    "msgpack", _msgpack_dumps, _msgpack_frames, _msgpack_loads, _msgpack_first, _msgpack_read, numbered=True
+    "msgpack", _msgpack_dumps, shared(_msgpack_frames), _msgpack_loads, _msgpack_first, _msgpack_read, numbered=True
 )

@@ -62,6 +62,25 @@ def frame(opcode: int, payload: bytes) -> bytes:
     return struct.pack("!BBQ", _FIN | opcode, _LONG, size) + payload
 
 
+class Writer:
+    """Writes frames, and keeps the newest: what a broadcast says to thousands is put into a frame once."""
+
+    __slots__ = ("_frame", "_opcode", "_payload")
+
+    def __init__(self) -> None:
+        """Start with nothing written."""
+        self._opcode = TEXT
+        self._payload = b""
+        self._frame = frame(TEXT, b"")
+
+    def frame(self, opcode: int, payload: bytes) -> bytes:
+        """Do what the function `frame` does."""
+        if payload is not self._payload or opcode != self._opcode:
+            self._frame = frame(opcode, payload)
+            self._opcode, self._payload = opcode, payload
+        return self._frame
+
+
 def close_frame(code: int, reason: str) -> bytes:
     """Write a close frame (§5.5.1); the reason takes at most 123 bytes."""
     return frame(CLOSE, _CODE.pack(code) + reason.encode())

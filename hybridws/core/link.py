@@ -219,10 +219,12 @@ class Link:
             start = max(lane.written, self.outbox.confirmed) + 1
             head.append(self.codec.dumps(Position(start), self.options))
         kept = self._next(lane, limit or self.options.chunk, head) if more else []
+        if not head and None not in kept:
+            return self.codec.frames(cast("list[bytes]", kept))  # nothing of this session alone: it may be shared
         if kept:
             head += self._filled(kept)
         frame = self.codec.frames(head)[0]
-        return [Frame(frame.opcode, frame.payload, len(kept), ack, places=True)]
+        return [Frame(frame.opcode, frame.payload, len(kept), ack)]
 
     def _next(self, lane: Lane, room: int, head: list[bytes]) -> list[bytes | None]:
         """Return the next packets, as many as find room behind the head of a frame; one at least."""
@@ -259,7 +261,7 @@ class Link:
     def wrote(self, lane: Lane, frame: Frame) -> None:
         """Note that the transport was given this frame. Nothing is forgotten by it."""
         confirmed = self.outbox.confirmed
-        if frame.packets and frame.places and lane.written <= confirmed:
+        if frame.packets and self.codec.numbered and lane.written <= confirmed:
             if confirmed == self._tried:
                 self._room, self._news, self._passed = self._fits(lane), 0, self._passed // 2
             self._tried, self._tried_last, self._tried_size = confirmed, confirmed + frame.packets, len(frame.payload)
@@ -268,7 +270,8 @@ class Link:
             lane.acked = frame.ack
             lane.acked_bytes = self.came
             lane.owes = False
-        lane.placed = lane.placed or frame.places
+        if not lane.on_trial:
+            lane.placed = True
 
     def _fits(self, lane: Lane) -> int:
         """Return the bytes that a frame may have on this network, 0 if that is not known.

@@ -12,7 +12,7 @@ import struct
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import TYPE_CHECKING, Final
 
-from hybridws.core.codec import BINARY, CLOSE, TEXT, Batch, Codec, Frame
+from hybridws.core.codec import BINARY, CLOSE, TEXT, Batch, Codec, Frame, shared
 from hybridws.core.packets import Close, Heartbeat, Message, Open, Packet
 from hybridws.core.values import check_arrived, check_size, json_text, json_value, utf8
 from hybridws.errors import Malformed, Unsendable
@@ -126,7 +126,9 @@ def _sockjs_read(words: bytes) -> Packet | None:
     return Message(json.loads(words)) if words.startswith(b'"') else None
 
 
-SOCKJS: Final = Codec("sockjs", _sockjs_dumps, _sockjs_frames, _sockjs_loads, bytes, _sockjs_read, numbered=False)
+SOCKJS: Final = Codec(
+    "sockjs", _sockjs_dumps, shared(_sockjs_frames), _sockjs_loads, bytes, _sockjs_read, numbered=False
+)
 
 
 # ── raw WebSocket ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -171,7 +173,7 @@ def _raw_read(words: bytes) -> Packet | None:
     return Message(payload) if opcode == BINARY else None
 
 
-RAW: Final = Codec("raw", _raw_dumps, _raw_frames, _raw_loads, bytes, _raw_read, numbered=False)
+RAW: Final = Codec("raw", _raw_dumps, shared(_raw_frames), _raw_loads, bytes, _raw_read, numbered=False)
 
 
 def close_of(payload: bytes) -> Close:

@@ -7,7 +7,6 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
-from hybridws.agenda import become_task, begin
 from hybridws.core import codes
 from hybridws.core.codec import JSON, MSGPACK, TEXT, Batch, Codec
 from hybridws.core.link import State
@@ -15,6 +14,7 @@ from hybridws.core.packets import Ack, Attach, Auth, Heartbeat, Hello, Open, Pos
 from hybridws.endpoints.routes import NO_SNIFFING, Missing, Route, Visit, at
 from hybridws.errors import Draining, Forbidden, Malformed, NoSession, Refused, TooLarge, TooSlow
 from hybridws.gate import Risk, is_foreign, route_of
+from hybridws.tasks import become_task, begin
 from hybridws.transports.downlinks import EVENTS, STREAMS, Downlink, Manner, Pump, Response
 from hybridws.transports.websocket import KINDS, Carrier
 

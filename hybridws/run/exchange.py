@@ -9,11 +9,11 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
-from hybridws.agenda import become_task
 from hybridws.errors import TooLarge, TooSlow
 from hybridws.exchange import Gone
 from hybridws.framed import WRITE_AHEAD, Framed, handshake
 from hybridws.seat import Bell
+from hybridws.tasks import become_task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

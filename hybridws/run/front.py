@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final, cast
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from hybridws.agenda import begin
 from hybridws.core.heads import END, cookies_of, query_of, read
 from hybridws.endpoints import Lost, Missing, find, serve
 from hybridws.exchange import Request
 from hybridws.framed import WRITE_AHEAD
 from hybridws.run.exchange import FrontExchange, Known
+from hybridws.tasks import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

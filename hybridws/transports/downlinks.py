@@ -186,7 +186,7 @@ class Pump:
     It writes until the response is full, the session has ended, the client has gone, or another has the seat.
     """
 
-    __slots__ = ("_due", "_ended", "_exchange", "_manner", "_response", "_session", "seat")
+    __slots__ = ("_asked", "_ended", "_exchange", "_manner", "_response", "_session", "seat")
 
     def __init__(self, exchange: Exchange, session: Session, name: str, response: Response, manner: Manner) -> None:
         """Take the seat for a transport of this name."""
@@ -194,7 +194,7 @@ class Pump:
         self._session = session
         self._response = response
         self._manner = manner
-        self._due = False
+        self._asked = -1  # the turn of the loop at whose end this is to be called
         self._ended = False
         self.seat: Seat = session.attach(name, self._wake)
         self.seat.probe = self._is_gone
@@ -209,9 +209,10 @@ class Pump:
         return self._exchange.gone
 
     def _wake(self) -> None:
-        if not self._due:
-            self._due = True
-            self._session.agenda.soon(self._flush)
+        agenda = self._session.agenda
+        if self._asked != agenda.turn:
+            self._asked = agenda.turn
+            agenda.soon(self._flush)
 
     def room(self) -> None:
         """Note that the network has taken what was written, and go on."""
@@ -231,7 +232,6 @@ class Pump:
 
     def _flush(self) -> None:
         """Write what the session has to say, as far as the network takes it; and end once there is no more to come."""
-        self._due = False
         seat, response, exchange = self.seat, self._response, self._exchange
         if self._ended:
             return

@@ -46,7 +46,7 @@ class Carrier:
     """One WebSocket that carries a session both ways until either end closes."""
 
     __slots__ = (
-        "_due",
+        "_asked",
         "_farewell",
         "_kind",
         "_parting",
@@ -70,7 +70,7 @@ class Carrier:
         self._socket = socket
         self._session = session
         self._kind = kind
-        self._due = False
+        self._asked = -1  # the turn of the loop at whose end this is to be called
         self._parting = False  # the closing handshake has begun at our end
         self._paused = False  # the application is behind, and what comes waits in the network
         self._farewell: tuple[int, str] | None = None  # what the close frame says, when we end this for a fault
@@ -100,7 +100,8 @@ class Carrier:
 
     def hear(self, data: str | bytes | None) -> None:
         """Feed what has come to the session."""
-        seat, link = self._seat, self._session.link
+        seat, session = self._seat, self._session
+        link = session.link
         seat.heard = True
         if seat.asked:
             seat.answered()
@@ -111,8 +112,8 @@ class Carrier:
                 raise Malformed(f"a session that speaks {link.codec.name} got the other kind of frame")  # noqa: TRY301 - answered as any other
             batch = link.codec.loads(data, link.options)
             if seat.lane.on_trial:
-                self._session.dock.promote(seat)  # it has heard our ack, and we have heard it
-            self._session.feed(seat.lane, batch)
+                session.dock.promote(seat)  # it has heard our ack, and we have heard it
+            session.feed(seat.lane, batch)
         except Malformed as fault:
             self._refuse(self._kind.malformed, fault)
         except Refused as fault:
@@ -165,13 +166,13 @@ class Carrier:
     # ── what the session has to say ───────────────────────────────────────────────────────────────────────────────
 
     def _wake(self) -> None:
-        if not self._due:
-            self._due = True
-            self._session.agenda.soon(self._flush)
+        agenda = self._session.agenda
+        if self._asked != agenda.turn:
+            self._asked = agenda.turn
+            agenda.soon(self._flush)
 
     def _flush(self) -> None:
         """Send what the session has to say, as far as the network takes it; and part once it has ended."""
-        self._due = False
         seat, socket = self._seat, self._socket
         while not (seat.over or socket.full):
             if seat.beat:

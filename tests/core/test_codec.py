@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import struct
-from typing import Any
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybridws.core.codec import BINARY, JSON, MSGPACK, TEXT, Codec, Frame, from_array, to_array
+from hybridws.core.codec import BINARY, JSON, MSGPACK, TEXT, Codec, Frame, from_array, shared, to_array
 from hybridws.core.packets import (
     NUMBERED,
     Ack,
@@ -34,6 +35,9 @@ from hybridws.core.packets import (
 )
 from hybridws.errors import Malformed, MessageTooLarge, TooLarge, Unsendable
 from hybridws.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 OPTIONS = Options()
 CODECS = pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=lambda codec: codec.name)
@@ -117,6 +121,20 @@ def test_text_keeps_every_character(codec: Codec) -> None:
     text = 'a\nb\r\n\x00\u2028\u2029"\\😀\ufeff\uffff'
     batch = codec.loads(carried(codec, Message(text), Message({text: [text]})), OPTIONS)
     assert [packet for packet, _ in batch] == [Message(text), Message({text: [text]})]
+
+
+@given(st.lists(st.lists(st.sampled_from([b"1", b"2", b"33"]), min_size=1, max_size=3), max_size=12))
+def test_what_is_joined_again_is_joined_once(said: list[list[bytes]]) -> None:
+    """And nothing else is ever given for it, whatever was joined before."""
+    joined: list[list[bytes]] = []
+
+    def join(words: Sequence[bytes]) -> list[Frame]:
+        joined.append(list(words))
+        return [Frame(TEXT, b"\n".join(words), len(words))]
+
+    frames = shared(join)
+    assert [frames(list(words)) for words in said] == [[Frame(TEXT, b"\n".join(words), len(words))] for words in said]
+    assert joined == [words for words, _ in groupby(said)]
 
 
 def test_json_is_lines_of_text_and_msgpack_is_bytes() -> None:

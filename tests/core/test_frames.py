@@ -13,7 +13,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN, SERVER, Protocol
 
 from hybridws.core.codec import BINARY, CLOSE, TEXT
-from hybridws.core.frames import MORE, PING, PONG, FrameReader, close_frame, frame, read_close, xor
+from hybridws.core.frames import MORE, PING, PONG, FrameReader, Writer, close_frame, frame, read_close, xor
 
 Found = list[tuple[int, str | bytes]]
 
@@ -532,3 +532,11 @@ def test_a_flood_takes_turns() -> None:
     assert max(turns) <= 1000
     assert len(found) == 4001
     assert found[-1] == (TEXT, "last")
+
+
+@given(st.lists(st.tuples(st.sampled_from([TEXT, BINARY, PING]), st.sampled_from([b"", b"same", b"other" * 100]))))
+def test_a_writer_writes_what_is_said_now(said: list[tuple[int, bytes]]) -> None:
+    """Whatever it has written before; the same bytes again are the same frame."""
+    writer = Writer()
+    assert [writer.frame(opcode, payload) for opcode, payload in said] == [frame(*one) for one in said]
+    assert writer.frame(TEXT, KEY) is writer.frame(TEXT, KEY)

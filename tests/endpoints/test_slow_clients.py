@@ -14,7 +14,7 @@ from tests.endpoints.native_wire import CODECS, decode
 
 if TYPE_CHECKING:
     from hybridws import Server
-    from hybridws.hub import Slow
+    from hybridws.broadcast import Slow
     from tests.conformance.peers import Mounting
     from tests.conformance.wire import Witness
     from tests.endpoints.native_wire import Batch, Dial, Frames, Stream, Talk
