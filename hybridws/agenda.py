@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("hybridws")
 
 SLOT: Final = 0.002
-"""Seconds: what is due within the same slot shares one timer, and is done at most so much late."""
+"""Seconds: what is due within the same slot shares one timer, and is done at most so much late ..."""
+SHARE: Final = 1000
+"""... or so small a part of its delay: a timer stays when all that waited for it was taken back."""
 AT_ONCE: Final = 200
 """Calls at the end of one turn, of those that it asked for, and again of those left over: some milliseconds' worth.
 So one answer is not held up by a broadcast, nor a broadcast by many answers."""
@@ -35,7 +37,7 @@ class Agenda:
         """Counts the turns that asked for anything: who has asked in this one need not ask again."""
         self._soon: list[Callable[[], None]] = []
         self._behind: dict[Callable[[], None], None] = {}  # what turns before had no time for, oldest first
-        self._slots: dict[int, dict[Callable[[], None], None]] = {}
+        self._slots: dict[float, dict[Callable[[], None], None]] = {}  # by the time at which each ends
 
     def now(self) -> float:
         """Tell the loop's time, in monotonic seconds."""
@@ -64,27 +66,28 @@ class Agenda:
             asyncio.get_running_loop().call_soon(self._end)
         return calls[:AT_ONCE] + older
 
-    def later(self, delay: float, call: Callable[[], None]) -> int:
+    def later(self, delay: float, call: Callable[[], None]) -> float:
         """Have this called `delay` seconds from now, if nobody takes it back; return what `drop` needs.
 
         All that is due within the same slot shares a timer.
         """
         loop = asyncio.get_running_loop()
-        slot = int((loop.time() + delay) / SLOT) + 1
+        size = max(SLOT, delay / SHARE)
+        slot = (int((loop.time() + delay) / size) + 1) * size
         calls = self._slots.get(slot)
         if calls is None:
             calls = self._slots[slot] = {}
-            loop.call_at(slot * SLOT, self._due, slot)
+            loop.call_at(slot, self._due, slot)
         calls[call] = None
         return slot
 
-    def drop(self, slot: int, call: Callable[[], None]) -> None:
+    def drop(self, slot: float, call: Callable[[], None]) -> None:
         """Take back what `later` was asked; nothing happens if it was done already."""
         calls = self._slots.get(slot)
         if calls is not None:
             calls.pop(call, None)
 
-    def _due(self, slot: int) -> None:
+    def _due(self, slot: float) -> None:
         _call_all(self._slots.pop(slot))
 
 

@@ -129,6 +129,33 @@ def test_whatever_is_asked_for_is_done(sizes: list[int]) -> None:
         runner.run(live())
 
 
+def test_timers_that_are_far_off_are_shared() -> None:
+    """What is due in ten minutes, and is taken back soon, leaves a bounded number of timers behind."""
+    due: list[float] = []
+
+    def never() -> None:
+        due.append(0.0)
+
+    async def live() -> None:
+        agenda, loop = Agenda(), asyncio.get_running_loop()
+        begun = loop.time()
+        slots = set()
+        for _ in range(20_000):
+            slot = agenda.later(600.0, never)
+            agenda.drop(slot, never)
+            slots.add(slot)
+            await asyncio.sleep(0.01)
+        assert len(slots) <= 1000 * 200 / 600 + 1
+        agenda.later(600.0, lambda: due.append(loop.time() - begun))
+        begun = loop.time()
+        await asyncio.sleep(610.0)
+
+    with asyncio.Runner(loop_factory=scripted_loop) as runner:
+        runner.run(live())
+    assert len(due) == 1
+    assert 600.0 <= due[0] <= 600.7
+
+
 class Notes:
     """A WebSocket in memory, which notes what leaves in one piece."""
 

@@ -179,7 +179,7 @@ class Welcome:
         self._session = session
         self._lane = session.link.lane()
         self._due = False
-        self._slot = 0
+        self._slot = 0.0
 
     def begin(self, patience: float) -> None:
         """Answer within `patience` seconds."""
@@ -199,7 +199,7 @@ class Welcome:
             self._answer()
 
     def _answer(self) -> None:
-        self._slot = 0
+        self._slot = 0.0
         self._session.bells.remove(self._wake)
         link = self._session.link
         frame = link.pending(self._lane, link.options.max_batch)[0]
@@ -320,7 +320,7 @@ class Poll:
         self._visit = visit
         self._session = session
         self._due = False
-        self._slot = 0
+        self._slot = 0.0
         self._seat = seat = session.attach("poll", self._wake)
         seat.probe = self._is_gone
         # Every answer acks; one is due before its time only when much more has come than stands here.
@@ -351,7 +351,7 @@ class Poll:
 
     def _forget(self) -> None:
         self._session.agenda.drop(self._slot, self._answer)
-        self._slot = 0
+        self._slot = 0.0
         self._visit.exchange.watcher = None
 
     def _look(self) -> None:
@@ -417,8 +417,7 @@ def _flow(visit: Visit, session: Session, row: Downlink) -> Pump:
     manner = Manner(codec.dumps(Heartbeat(), options), answered=True, refuse=refuse)
     pump = Pump(visit.exchange, session, row.name, response, manner)
     pump.seat.lane.on_trial = True  # so that the first batch is the ack alone
-    session.agenda.later(options.stream_age, pump.expire)
-    pump.begin()
+    pump.begin(options.stream_age)
     return pump
 
 
@@ -456,7 +455,7 @@ class Newcomer:
         """Listen to it."""
         self._visit = visit
         self._socket = socket
-        self._slot = 0
+        self._slot = 0.0
         socket.listener = self
 
     def begin(self) -> None:

@@ -186,7 +186,7 @@ class Pump:
     It writes until the response is full, the session has ended, the client has gone, or another has the seat.
     """
 
-    __slots__ = ("_asked", "_ended", "_exchange", "_manner", "_response", "_session", "seat")
+    __slots__ = ("_asked", "_ended", "_exchange", "_expires", "_manner", "_response", "_session", "seat")
 
     def __init__(self, exchange: Exchange, session: Session, name: str, response: Response, manner: Manner) -> None:
         """Take the seat for a transport of this name."""
@@ -196,12 +196,15 @@ class Pump:
         self._manner = manner
         self._asked = -1  # the turn of the loop at whose end this is to be called
         self._ended = False
+        self._expires = 0.0  # what its end by age is called in the agenda
         self.seat: Seat = session.attach(name, self._wake)
         self.seat.probe = self._is_gone
         exchange.watcher = self
 
-    def begin(self) -> None:
-        """Start to write."""
+    def begin(self, most: float = 0.0) -> None:
+        """Start to write; end the response after `most` seconds, if that is not 0."""
+        if most:
+            self._expires = self._session.agenda.later(most, self._expire)
         self._response.begin()
         self._flush()
 
@@ -221,14 +224,18 @@ class Pump:
 
     def gone(self) -> None:
         """Give the seat up: the client has left."""
-        self._ended = True
+        self._stop()
         self._exchange.abort()
         self.seat.cut("the connection broke")
 
-    def expire(self) -> None:
+    def _expire(self) -> None:
         """End the response: it has lasted for as long as it may."""
-        if not self._ended:
-            self._end("the response was old enough")
+        self._end("the response was old enough")
+
+    def _stop(self) -> None:
+        """Write nothing more, and let nobody hold this for the end that it would have had."""
+        self._ended = True
+        self._session.agenda.drop(self._expires, self._expire)
 
     def _flush(self) -> None:
         """Write what the session has to say, as far as the network takes it; and end once there is no more to come."""
@@ -243,13 +250,13 @@ class Pump:
             if seat.finished or not wrote:  # an ack that another request brought may have ended it
                 break
         if seat.over and exchange.full:
-            self._ended = True
+            self._stop()
             exchange.abort()  # nobody takes what is being written: it would never end
         elif not exchange.full and (seat.over or response.full or seat.finished):
             self._end("the response was full" if response.full else "the session has ended")
 
     def _end(self, reason: str) -> None:
-        self._ended = True
+        self._stop()
         code, why = self.seat.verdict
         if self._manner.refuse and code in codes.ABRUPT:
             self._response.say(self._manner.refuse(code, why))

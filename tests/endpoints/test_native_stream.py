@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from typing import TYPE_CHECKING
 
 import pytest
 
+from hybridws.transports.downlinks import Pump
 from tests.conformance.wire import Witness, echo, until
 from tests.endpoints.native_wire import CODECS, encode, said
 
@@ -47,6 +49,25 @@ async def test_first_two_batches(place: Mounting, dial: Dial, witness: Witness, 
     assert await stream.batch() == [["#", 1], ["m", "waiting"]]
     await talk.session.send("later")
     assert await stream.batch() == [["m", "later"]]
+
+
+@pytest.mark.parametrize("how", ["broken", "superseded"])
+async def test_a_stream_that_has_ended_is_forgotten(place: Mounting, dial: Dial, witness: Witness, how: str) -> None:
+    """Nothing holds what a stream was made of until it would have been too old, `stream_age` later."""
+    talk = dial(await place(witness))
+    await talk.open()
+    for _ in range(3):
+        stream = await talk.stream()
+        assert await stream.batch() == [["a", 0]]
+        if how == "broken":
+            stream.wire.writer.transport.abort()
+            await until(lambda: talk.session.seat is None)
+    await until(lambda: gc.collect() >= 0 and living(Pump) <= (how == "superseded"))
+
+
+def living(kind: type) -> int:
+    """Count the objects of a class that somebody holds."""
+    return sum(type(one) is kind for one in gc.get_objects())
 
 
 @each_codec
