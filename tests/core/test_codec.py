@@ -208,8 +208,9 @@ def test_a_kind_that_is_not_known_yet_is_passed_over(codec: Codec) -> None:
 )
 def test_what_cannot_travel_is_refused_to_the_sender(codec: Codec, value: object) -> None:
     """NaN, 2^53, odd keys, bytes inside a value and lone surrogates are Unsendable, in one sentence."""
-    with pytest.raises(Unsendable, match=r"^this message cannot be sent: "):
+    with pytest.raises(Unsendable, match=r"^this message cannot be sent: ") as error:
         codec.dumps(Message(value), OPTIONS)
+    assert error.type is Unsendable, "not MessageTooLarge, which is one"
 
 
 @CODECS

@@ -173,7 +173,9 @@ def test_nothing_goes_on_that_has_not_begun(fin: bool) -> None:  # noqa: FBT001 
 @pytest.mark.parametrize("begun", [b"begun", b""])
 def test_fragments_of_two_messages_are_not_mixed(opcode: int, fin: bool, begun: bytes) -> None:  # noqa: FBT001 - as above
     """§5.4: a message has ended before the next begins, though nothing was in it."""
-    assert read(masked(TEXT, begun, fin=False) + masked(opcode, b"?", fin=fin)) == ([], BROKEN)
+    first, second = masked(TEXT, begun, fin=False), masked(opcode, b"?", fin=fin)
+    assert read(first + second) == ([], BROKEN)
+    assert read_cut(first + second, [len(first)]) == ([], BROKEN)
 
 
 # ── §5.5: control frames ──────────────────────────────────────────────────────────────────────────────────────────
@@ -340,13 +342,18 @@ def test_a_tiny_limit_holds_for_short_texts_too() -> None:
     assert read(masked(TEXT, b"123456"), 5) == ([], TOO_BIG)
 
 
-def test_what_stands_before_a_fault_is_given() -> None:
+@pytest.mark.parametrize("behind", [b"", masked(TEXT, b"after")], ids=["last", "not last"])
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [(masked(TEXT | 0x40), BROKEN), (masked(TEXT, b"\xff"), NO_TEXT), (masked(CLOSE, b"\x03"), BROKEN)],
+    ids=["in a head", "in a text", "in a close"],
+)
+def test_what_stands_before_a_fault_is_given(fault: bytes, code: int, behind: bytes) -> None:
     """And nothing after it, now or later."""
     reader = FrameReader(LIMIT)
-    found = reader.feed(masked(TEXT, b"good") + masked(TEXT | 0x40) + masked(TEXT, b"after"))
-    assert found == [(TEXT, "good")]
+    assert reader.feed(masked(TEXT, b"good") + fault + behind) == [(TEXT, "good")]
     assert reader.broken
-    assert reader.broken[0] == BROKEN
+    assert reader.broken[0] == code
     for data in (masked(TEXT, b"later"), b"", masked(CLOSE)):
         assert reader.feed(data) == []
 
@@ -442,6 +449,21 @@ def test_valid_streams_survive_byte_by_byte(parts: list[Part]) -> None:
     """The smallest pieces there are."""
     data = written(parts)
     assert read_cut(data, list(range(len(data)))) == (meant(parts), None)
+
+
+@pytest.mark.parametrize("key", [KEY, b"\x83\x81\x82\x80"], ids=["any key", "a key like a length"])
+def test_short_texts_survive_any_cut(key: bytes) -> None:
+    """The short way for what is usual takes a frame that is whole and alone, no less and no more."""
+    data = masked(TEXT, b"Hello", key=key) + masked(TEXT, b"you", key=key)
+    for place in range(len(data)):
+        assert read_cut(data, [place]) == ([(TEXT, "Hello"), (TEXT, "you")], None)
+
+
+def test_a_payload_may_look_like_a_frame() -> None:
+    """Though it comes alone, it is what the head before it says."""
+    inside = masked(TEXT, b"Hello")
+    data = masked(BINARY, inside, key=bytes(4))
+    assert read_cut(data, [len(data) - len(inside)]) == ([(BINARY, inside)], None)
 
 
 @given(ANY_STREAMS, st.lists(st.integers(0)))

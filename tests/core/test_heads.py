@@ -129,6 +129,16 @@ def test_hosts(host: str) -> None:
     agree(head, data)
 
 
+@pytest.mark.parametrize("value", ["XXX", " XX X ", "\t X\tX \t", "", " \t"])
+def test_a_value_loses_the_blanks_around_it(value: str) -> None:
+    """Blanks and tabs, on both sides, and nothing else."""
+    data = written("GET / HTTP/1.1", "Host: a", f"Origin:{value}")
+    head = ours(data)
+    assert head
+    assert head.headers[1] == ("Origin", value.strip("\t "))
+    agree(head, data)
+
+
 @pytest.mark.parametrize("connection", ["Upgrade", "upgrade", "keep-alive, Upgrade", "Keep-Alive, upgrade"])
 def test_an_upgrade(connection: str) -> None:
     """As browsers ask for a WebSocket; what stands behind it is another protocol's."""
@@ -168,6 +178,7 @@ SIZE: Final = "Content-Length: 2"
 
 ODD: Final = {
     "no host": written(GET),
+    "others but no host": written(GET, "Accept: */*", "Origin: http://a"),
     "two hosts": written(GET, HOST, "Host: b"),
     "the same host twice": written(GET, HOST, HOST),
     "the second in capitals": written(GET, HOST, "HOST: b"),
@@ -399,6 +410,7 @@ def test_noise_raises_nothing(data: bytes) -> None:
 
 
 @given(st.from_regex(r"[A-Za-z0-9._~=&-]{0,40}", fullmatch=True))
+@example("transport=poll&n=2&n=3&&=4&x&s=a==b=")
 def test_queries_are_read_alike(text: str) -> None:
     """Of a query without escapes, the first value of each name."""
     theirs = URL.build(path="/", query_string=text, encoded=True).query

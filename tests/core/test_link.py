@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybridws.core.codec import JSON, MSGPACK, Codec
+from hybridws.core.codec import JSON, MSGPACK, Codec, Frame
 from hybridws.core.link import ACK_EVERY, Lane, Link, State
 from hybridws.core.outbox import GAP, OVERHEAD, Outbox
 from hybridws.core.packets import (
@@ -197,12 +197,17 @@ def test_a_frame_says_what_is_in_it(codec: Codec) -> None:
     side.send(Message("x"))
     side.send(Message("y"))
     lane = side.lane()
+    opcode = codec.frames([])[0].opcode
     (frame,) = side.pending(lane, 1)
-    assert frame[2:] == (1, 0)
+    assert (frame.opcode, *frame[2:]) == (opcode, 1, 0)
     side.wrote(lane, frame)
     (frame,) = side.pending(lane, 1)
-    assert frame[2:] == (1, -1)
-    assert frame.opcode == codec.frames([])[0].opcode
+    assert (frame.opcode, *frame[2:]) == (opcode, 1, -1)
+    side.send(Message("z"))
+    side.confirm(2)  # another lane has brought "y", so a position comes before "z"
+    (frame,) = side.pending(lane, 1)
+    words = [codec.dumps(packet, OPTIONS) for packet in (Position(3), Message("z"))]
+    assert frame == Frame(opcode, codec.frames(words)[0].payload, 1, -1)
     lane.on_trial = lane.owes = True
     assert side.pending(lane) == [codec.frames([codec.dumps(Ack(0), OPTIONS)])[0]._replace(packets=0, ack=0)]
 

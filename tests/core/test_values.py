@@ -96,6 +96,7 @@ def test_what_a_client_could_not_read_is_unsendable(value: object, why: str) -> 
     assert why in said
     with pytest.raises(Unsendable, match="this message cannot be sent: ") as error:
         json_text(value, OPTIONS)
+    assert error.type is Unsendable
     assert str(error.value).endswith(said)
 
 
