@@ -23,6 +23,8 @@ NETWORKS: Final = ("ok", "ws_refused", "ws_hangs", "hangs_and_buffers", "http10+
 """What the network turns into: on each of them another transport is the best, or the old way to it is shut."""
 SWITCH: Final = 3.0
 """Seconds in which a client must have found its way in a network that has changed."""
+LEAST_SWITCHING: Final = 30.0
+"""Seconds for a few switches, however few: some changes of the network leave the transport what it was."""
 
 
 class Trial(NamedTuple):
@@ -150,7 +152,7 @@ def switches(count: int) -> Way:
 
     async def switch(proxy: HostileProxy, peer: Peer, load: Load) -> int:
         loop = asyncio.get_running_loop()
-        until = loop.time() + count * SWITCH
+        until = loop.time() + max(count * SWITCH, LEAST_SWITCHING)
         done = 0
         before = await _carried(peer, None, SWITCH)
         network = "ok"
