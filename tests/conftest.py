@@ -49,6 +49,7 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
     return {loop: find_loop(loop) or asyncio.new_event_loop for loop in loops}
 
 
+@pytest.hookimpl(trylast=True)  # so that what -k leaves out is not chosen
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give async tests their look for tasks; run a sample of those marked `matrix`, or all (HYBRIDWS_TEST_ALL=1)."""
     for item in items:
