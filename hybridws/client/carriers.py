@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from hybridws.client.courier import NetworkFault, Turned, believe
+from hybridws.client.courier import NetworkFault, Quiet, Turned, believe
 from hybridws.client.watch import GRACE, LEAST_PATIENCE
 from hybridws.core.codec import JSON
 from hybridws.core.link import Lane, State
@@ -39,8 +39,11 @@ class HttpCarrier:
         self.link: Final = pilot.session.link
         self.bell: Final = Bell()
         self.busy: Final = asyncio.Lock()
-        self.named = 0
-        """The number that the server says it will write next on our stream."""
+        self.named, self.named_at = 0, 0.0
+        """The number that the server says it will write next on our stream, and when it has said so first."""
+        self.quiet: Final = Quiet(self.silent_until)
+        self.shown = Lane()
+        """What our stream has shown."""
         self.unsure: float | None = None
         """Seconds of silence from now after which the way down is looked at: something was said, and nothing came."""
         self.held: asyncio.Task[None] | None = None
@@ -102,8 +105,15 @@ class HttpCarrier:
         for packet, _ in batch:
             if isinstance(packet, Refuse):
                 raise Turned(packet)
-            if isinstance(packet, Position):
-                self.named = packet.number
+            if isinstance(packet, Position) and packet.number > self.named:
+                self.named, self.named_at = packet.number, asyncio.get_running_loop().time()
+                self.quiet.changed()
+
+    def silent_until(self, since: float) -> float:
+        """Return until when a stream may be silent: not for long where the server says that it has written more."""
+        if (self.shown.expects or 0) < self.named:
+            return max(since, self.named_at) + self.pilot.first_bytes()
+        return since + self.pilot.heartbeat + GRACE
 
     async def send_on(self) -> None:
         """Send whenever there is something to say, or an ack is due. Raises NetworkFault, Turned."""
@@ -234,14 +244,12 @@ async def _read(carrier: HttpCarrier) -> None:
     body = carrier.attach(pilot.next_n())
     limit = MOST_READ_AHEAD * link.options.max_batch
     reader = EventReader(limit) if link.codec is JSON else PackReader(limit)
-    lane = Lane()
+    lane = carrier.shown = Lane()
     loop = asyncio.get_running_loop()
     begun, asked_at = True, loop.time()
     heard_at = asked_at
     try:
-        async for chunk in pilot.courier.stream(
-            f"{pilot.sid}/stream", body, pilot.first_bytes(), lambda: _patience(carrier, lane)
-        ):
+        async for chunk in pilot.courier.stream(f"{pilot.sid}/stream", body, pilot.first_bytes(), carrier.quiet):
             heard_at = loop.time()
             for data in reader.feed(chunk):
                 if batch := link.codec.loads(data, link.options):
@@ -259,9 +267,3 @@ async def _read(carrier: HttpCarrier) -> None:
         raise
     if begun:
         raise NetworkFault("the stream ended without a word")
-
-
-def _patience(carrier: HttpCarrier, lane: Lane) -> float:
-    """Return the seconds for which a stream may be silent: not long if the server says that it has written more."""
-    behind = (lane.expects or 0) < carrier.named
-    return carrier.pilot.first_bytes() if behind else carrier.pilot.heartbeat + GRACE

@@ -30,8 +30,6 @@ _DEFAULTS: Final = Options()
 READ_SIZE: Final = 64 * 1024
 WS_CLOSE: Final = 1.0
 """Seconds for which a WebSocket's answer to our close is waited for: by then another transport carries on."""
-LOOK_EVERY: Final = 0.1
-"""Seconds between two looks at whether a silent stream should have shown something."""
 STRANGE: Final = {
     404: "there is no mount of hybridws at this address (404)",
     405: "there is something else than a mount of hybridws at this address (405)",
@@ -92,6 +90,36 @@ def address_of(url: str) -> URL:
     return base.with_scheme(scheme).with_fragment(None)
 
 
+class Quiet:
+    """How long a stream may say nothing, which may change while something is waited for."""
+
+    __slots__ = ("_since", "_until", "_waiting")
+
+    def __init__(self, until: Callable[[float], float]) -> None:
+        """Ask `until(since)` when a silence that began then is over or too long, by the loop's clock."""
+        self._until = until
+        self._since = 0.0
+        self._waiting: asyncio.Timeout | None = None
+
+    async def wait(self, reading: Coroutine[Any, Any, bytes]) -> bytes:
+        """Return what is read. Raises Late when that takes too long."""
+        loop = asyncio.get_running_loop()
+        self._since = loop.time()
+        try:
+            async with asyncio.timeout_at(self._until(self._since)) as self._waiting:
+                return await reading
+        except TimeoutError:
+            silent = loop.time() - self._since
+            raise Late(f"the stream showed nothing for {silent:.1f} s: it is buffered or dead") from None
+        finally:
+            self._waiting = None
+
+    def changed(self) -> None:
+        """Ask again, since there is news."""
+        if self._waiting and not self._waiting.expired():
+            self._waiting.reschedule(self._until(self._since))
+
+
 class Courier:
     """One way to one server: its address, and how requests get there."""
 
@@ -146,10 +174,10 @@ class Courier:
         except _BROKEN as error:
             raise NetworkFault(str(error) or type(error).__name__) from None
 
-    async def stream(self, path: str, body: bytes, first: float, patience: Callable[[], float]) -> AsyncIterator[bytes]:
-        """POST and yield the answer's bytes as they come: the first within `first` seconds, others within `patience()`.
+    async def stream(self, path: str, body: bytes, first: float, quiet: Quiet) -> AsyncIterator[bytes]:
+        """POST and yield the answer's bytes as they come: the first within `first` seconds, others as `quiet` allows.
 
-        It is asked anew every `first` seconds. Raises NetworkFault, and Turned for a refusal instead of a stream.
+        Raises NetworkFault, and Turned for a refusal instead of a stream.
         """
         url = self._at(path)
         try:
@@ -162,27 +190,14 @@ class Courier:
         try:
             if response.status != OK:
                 believe(response.status, await response.read(), JSON, _DEFAULTS)
-            limit = first
-            while chunk := await self._chunk(response, limit, patience):
-                limit = 0.0
+            wait = Quiet(lambda since: since + first).wait
+            while chunk := await wait(response.content.read(READ_SIZE)):
+                wait = quiet.wait
                 yield chunk
         except _BROKEN as error:
             raise NetworkFault(str(error) or type(error).__name__) from None
         finally:
             response.close()
-
-    async def _chunk(self, response: aiohttp.ClientResponse, first: float, patience: Callable[[], float]) -> bytes:
-        """Read what has come; without `first`, as long as `patience()` allows, which may change while we wait."""
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
-        while True:
-            try:
-                async with asyncio.timeout(first or LOOK_EVERY):
-                    return await response.content.read(READ_SIZE)
-            except TimeoutError:
-                silent = loop.time() - begun
-                if first or silent >= patience():
-                    raise Late(f"the stream showed nothing for {silent:.1f} s: it is buffered or dead") from None
 
     async def websocket(self, max_size: int) -> WebSocket:
         """Open a WebSocket. Raises NetworkFault."""

@@ -19,7 +19,7 @@ MOST_DOUBTS: Final = 5
 SHARE_OF_RESUME: Final = 4
 """An answer is waited for no longer than this part of `resume`, so that there is time for others."""
 LOOK_EVERY: Final = 0.2
-"""Seconds between two looks at a WebSocket."""
+"""Seconds between two looks at a WebSocket on which an answer is waited for."""
 GRACE: Final = 10.0
 """Seconds after which a poll or heartbeat that is overdue means that the connection is dead (protocol §7)."""
 SILENCE: Final = "silence"
@@ -156,7 +156,8 @@ class Watch:
             self._session.stall()
 
     def next_look(self, now: float) -> float:
-        """Return when something is due here at the latest."""
+        """Return when something is due here at the latest: soon only while an answer or room is waited for."""
         waited_for = self._asked_at if self._asked_at is not None else self._unacked and self._unacked[1]
-        soon = now + LOOK_EVERY
-        return soon if waited_for is None else min(soon, max(waited_for + self.patience, now))
+        if waited_for is not None:
+            return min(now + LOOK_EVERY, max(waited_for + self.patience, now))
+        return now + LOOK_EVERY if self._session.senders else self._heard_at + self._heartbeat + GRACE
