@@ -25,6 +25,7 @@ TRANSPORTS: Final = SOCKJS_TRANSPORTS + LEGACY_TRANSPORTS + RAW_TRANSPORTS + NAT
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
+LEAST_PACKETS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,8 @@ class Options:
     max_batch: int = MIB + 4 * KIB
     """One body or WebSocket frame: a full `buffer` and its framing."""
     max_packets: int = 10_000
-    """Packets in one batch: keeps the loop's pause for one body in the tens of milliseconds."""
+    """Packets in one batch, 4 at least (attach, ack, position, message): keeps the loop's pause for one body in the
+    tens of milliseconds."""
     max_depth: int = 32
     """Nesting of a JSON value: parsers recurse, and a stack that overflows ends the process."""
     max_elements: int = 10_000
@@ -178,6 +180,11 @@ class Options:
             raise ValueError(
                 "max_message <= max_batch <= 2 * buffer must hold, but they are "
                 f"{self.max_message}, {self.max_batch} and 2 * {self.buffer}: raise max_batch and buffer too"
+            )
+        if self.max_packets < LEAST_PACKETS:
+            raise ValueError(
+                f"max_packets must be {LEAST_PACKETS} at least, not {self.max_packets}: a body may bring an attach, an "
+                "ack and a position before its first message"
             )
         if self.transports is not None and not self.transports:
             raise ValueError("transports must name one at least; None is all of them")

@@ -91,6 +91,7 @@ def test_larger_messages_by_option() -> None:
         ({"authenticate": len}, "authenticate must be a function"),
         ({"transports": ["jsonp-polling"]}, "legacy=True"),
         ({"transports": ["htmlfile", "websocket"]}, "legacy=True"),
+        ({"max_packets": 3}, "max_packets must be 4 at least, not 3"),
         ({"payload": "xml"}, "payload"),
         ({"origins": "https://example.org"}, "origins must be a list"),
         ({"origins": "null"}, "origins must be a list"),

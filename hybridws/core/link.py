@@ -233,8 +233,7 @@ class Link:
         for words in head:
             room -= len(words) + 1
         kept = self.outbox.since(lane.written, room)
-        most = self.options.max_packets - len(head)
-        return kept if len(kept) <= most else kept[: max(most, 1)]
+        return kept[: self.options.max_packets - len(head)]
 
     def _filled(self, kept: list[bytes | None]) -> list[bytes]:
         """Put a word for each run of packets that were dropped."""

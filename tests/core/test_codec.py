@@ -490,20 +490,20 @@ def test_every_prefix_of_a_body_is_refused_or_shorter(codec: Codec) -> None:
 
 def test_lines_are_bounded_too() -> None:
     """Empty lines are passed over, but of those too there may be as many as packets, and no more."""
-    few = Options(max_packets=3)
-    assert JSON.loads(b"\n\n\n" + b'["h"]\n' + b"\n", few) == [(Heartbeat(), 5)]
+    few = Options(max_packets=4)
+    assert JSON.loads(b"\n\n\n" + b'["h"]\n' + b"\n\n\n", few) == [(Heartbeat(), 5)]
     with pytest.raises(Malformed, match="max_packets"):
-        JSON.loads(b"\n" * 6, few)
+        JSON.loads(b"\n" * 8, few)
 
 
 @CODECS
 def test_max_packets_bounds_a_batch(codec: Codec) -> None:
     """A batch of more is refused whole, with the name of the option."""
-    words = [codec.dumps(Ack(n), OPTIONS) for n in range(4)]
+    words = [codec.dumps(Ack(n), OPTIONS) for n in range(5)]
     body = codec.frames(words)[0].payload
-    assert len(codec.loads(body, Options(max_packets=4))) == 4
+    assert len(codec.loads(body, Options(max_packets=5))) == 5
     with pytest.raises(Malformed, match="max_packets"):
-        codec.loads(body, Options(max_packets=3))
+        codec.loads(body, Options(max_packets=4))
 
 
 @CODECS

@@ -203,10 +203,10 @@ def test_anything_else_is_refused_in_the_public_words(data: str | bytes, why: st
 
 def test_a_body_has_its_limits() -> None:
     """So many messages a body (`max_packets`), so many bytes a message (`max_message`, in UTF-8)."""
-    few = Options(max_packets=2, max_message=4)
-    assert received('["a","b"]', few) == ["a", "b"]
+    few = Options(max_packets=4, max_message=4)
+    assert received('["a","b","c","d"]', few) == ["a", "b", "c", "d"]
     with pytest.raises(Malformed, match="max_packets"):
-        received('["a","b","c"]', few)
+        received('["a","b","c","d","e"]', few)
     assert received('["éé"]', few) == ["éé"]
     for over in ('["éée"]', '["abcde"]', '["\\ud800\\ud800"]'):
         with pytest.raises(TooLarge, match="max_message"):
