@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 OPTIONS: Final = Options(max_message=2000, max_batch=20_000, buffer=10_000, max_packets=200, max_elements=200)
 LIMIT: Final = 1000
+PIECES: Final = 5000
+"""In how many pieces a stream comes at most: a long input in single bytes takes its time, and shows nothing more."""
 GATE: Final = Gate(Options(trusted_proxies=["10.0.0.0/8", "::1"], origins=["https://good.example"]))
 
 
@@ -81,7 +83,7 @@ def websocket_frames(data: bytes) -> None:
     """Read WebSocket frames: cut anywhere they are the same; no message is over the limit, none comes after a fault."""
     whole, pieces = FrameReader(LIMIT), FrameReader(LIMIT)
     found = _all(whole, data)
-    size = data[0] % 7 + 1 if data else 1
+    size = max(data[0] % 7 + 1, len(data) // PIECES) if data else 1
     parts: list[tuple[int, str | bytes]] = []
     for at in range(0, len(data), size):
         parts += _all(pieces, data[at : at + size])
@@ -122,7 +124,7 @@ def request_head(data: bytes) -> None:
 
 def streams(data: bytes) -> None:
     """Read what a server, or somebody between, sends to our client: streams of events and of msgpack, cut anywhere."""
-    size = data[0] % 7 + 1 if data else 1
+    size = max(data[0] % 7 + 1, len(data) // PIECES) if data else 1
     for make in (EventReader, PackReader):
         one, other = make(LIMIT), make(LIMIT)
         found: list[bytes] = []
