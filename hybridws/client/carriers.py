@@ -6,6 +6,7 @@ Each runs until it breaks (NetworkFault, Turned), another transport has the seat
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from hybridws.client.courier import NetworkFault, Quiet, Turned, believe
@@ -40,12 +41,12 @@ class HttpCarrier:
         self.bell: Final = Bell()
         self.busy: Final = asyncio.Lock()
         self.named, self.named_at = 0, 0.0
-        """The number that the server says it will write next on our stream, and when it has said so first."""
+        """The number that the server says it will write next on our stream, and since when that is more than we see."""
         self.quiet: Final = Quiet(self.silent_until)
         self.shown = Lane()
         """What our stream has shown."""
         self.unsure: float | None = None
-        """Seconds of silence from now after which the way down is looked at: something was said, and nothing came."""
+        """When the way down is looked at, by the loop's clock, if nothing comes before: something was said."""
         self.held: asyncio.Task[None] | None = None
         """The poll that the server holds."""
         self.up: Lane = self.link.lane()
@@ -83,7 +84,7 @@ class HttpCarrier:
         `hold`: seconds for which the server may keep a poll that brings it nothing.
         """
         body = self.load(n, hold)
-        patience = 2 * self.pilot.watch.patience + len(body) / SLOWEST
+        patience = self.pilot.watch.answers + len(body) / SLOWEST
         if kind == "poll":
             patience = hold + GRACE if hold else patience + self.link.options.linger
         loop = asyncio.get_running_loop()
@@ -106,31 +107,39 @@ class HttpCarrier:
             if isinstance(packet, Refuse):
                 raise Turned(packet)
             if isinstance(packet, Position) and packet.number > self.named:
-                self.named, self.named_at = packet.number, asyncio.get_running_loop().time()
+                if not self.behind:
+                    self.named_at = asyncio.get_running_loop().time()
+                self.named = packet.number
                 self.quiet.changed()
 
+    @property
+    def behind(self) -> bool:
+        """Whether the server says that it has written more than our stream has shown."""
+        return (self.shown.expects or 0) < self.named
+
     def silent_until(self, since: float) -> float:
-        """Return until when a stream may be silent: not for long where the server says that it has written more."""
-        if (self.shown.expects or 0) < self.named:
+        """Return until when a stream may be silent: not for long while it is behind, however much is said meanwhile."""
+        if self.behind:
             return max(since, self.named_at) + self.pilot.first_bytes()
         return since + self.pilot.heartbeat + GRACE
 
     async def send_on(self) -> None:
         """Send whenever there is something to say, or an ack is due. Raises NetworkFault, Turned."""
+        loop = asyncio.get_running_loop()
         while not self.over:
-            if not (self.link.has_more(self.up) or self.seat.lane.owes):
-                try:
-                    async with asyncio.timeout(self.unsure):
+            if self.unsure is not None and loop.time() >= self.unsure:
+                await self.look()
+            elif not (self.link.has_more(self.up) or self.seat.lane.owes):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(self.unsure):
                         await self.bell.wait()
-                except TimeoutError:
-                    await self.look()
-                continue
-            async with self.busy:
-                speaks = self.link.has_more(self.up)
-                if speaks or self.seat.lane.owes:
-                    await self.post("send", 0)
-            if speaks:
-                self.unsure = self.pilot.watch.patience
+            else:
+                async with self.busy:
+                    speaks = self.link.has_more(self.up)
+                    if speaks or self.seat.lane.owes:
+                        await self.post("send", 0)
+                if speaks and self.unsure is None:
+                    self.unsure = loop.time() + self.pilot.watch.patience
 
     async def look(self) -> None:
         """See whether the way down still passes: what we say and what comes may take different connections."""

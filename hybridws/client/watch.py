@@ -47,7 +47,16 @@ class Watch:
     @property
     def patience(self) -> float:
         """Seconds that an ack may take before it is asked for, and the answer to that."""
-        return self.patient(max(LEAST_PATIENCE, 4 * self._info.round_trip))
+        return self.patient(self._usual)
+
+    @property
+    def answers(self) -> float:
+        """Seconds that the answer of a request may take: twice as many, since its connection may be a new one."""
+        return self.patient(2 * self._usual)
+
+    @property
+    def _usual(self) -> float:
+        return max(LEAST_PATIENCE, 4 * self._info.round_trip)
 
     def patient(self, seconds: float) -> float:
         """Return how long to wait for what usually takes less than so many seconds (RFC 6298 §5.5: back off).

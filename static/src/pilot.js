@@ -41,7 +41,7 @@ import { websocket } from "./transports/websocket.js";
 
 export const GRACE = 10_000; // ms after which a heartbeat or an answer that is overdue means that the connection is dead (protocol §7)
 const LEAST_PATIENCE = 800; // ms that an ack may take before it is asked for
-const MOST_DOUBTS = 5; // answers in a row that did not come in time, for each of which the next one is waited for twice as long
+const MOST_DOUBTS = 6; // answers in a row that did not come in time, for each of which but the first the next one is waited for twice as long
 const LEAST_FIRST_BYTES = 200;
 const MOST_FIRST_BYTES = 5000; // a stream shows its first bytes within 4 round trips, at least and at most so many ms
 const MEMORY = 1_800_000; // ms for which the transport that worked at an address is tried first
@@ -132,11 +132,12 @@ export function makePilot(client, url, names, settings, info) {
 
   /**
    * Return the ms that an answer may take, however fast the network was until now: twice as long for each that did not
-   * come in time (RFC 6298 §5.5), since the network may have turned slow; but no longer than a quarter of the time for
+   * come in time (RFC 6298 §5.5), since the network may have turned slow. The first does not count: a browser may have
+   * sent it on one of several connections that it kept, and all of those are as dead. But no longer than a quarter of the time for
    * which the session is remembered, so that there is time to come back by another way.
    */
-  const patience = (least = LEAST_PATIENCE) =>
-    min(max(least, 4 * info.roundTrip) * 2 ** min(doubts, MOST_DOUBTS), max(LEAST_PATIENCE, 250 * (session.resume || 120)));
+  const patience = (least = LEAST_PATIENCE, times = 1) =>
+    min(times * max(least, 4 * info.roundTrip) * max(1, 2 ** min(doubts, MOST_DOUBTS) / 2), max(LEAST_PATIENCE, 250 * (session.resume || 120)));
 
   /** Return the ms within which a stream that is not buffered shows its first bytes. */
   const firstBytes = () => min(MOST_FIRST_BYTES, patience(LEAST_FIRST_BYTES));

@@ -134,6 +134,26 @@ async def test_http_that_freezes(place: Mounting, transport: str, parked: float)
         assert await take(session, 1, 2 * SLACK) == [2]
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_who_talks_on_while_a_connection_freezes(place: Mounting, transport: str) -> None:
+    """What is said over other connections must not hide for how long nothing has come over the one that is dead."""
+    here = await place(echo)
+    async with HostileProxy(here.url) as proxy, hybridws.connect(proxy.url, transports=(transport,)) as session:
+        await session.send("before")
+        assert await take(session, 1) == ["before"]
+        await asyncio.sleep(0.1)  # a poll is held now
+        proxy.freeze()
+
+        async def talk() -> None:
+            while True:
+                await session.send("still there?")
+                await asyncio.sleep(0.02)
+
+        talking = asyncio.create_task(talk())
+        assert await take(session, 1, 2 * SLACK) == ["still there?"]
+        talking.cancel()
+
+
 async def test_silence_on_both_sides(place: Mounting) -> None:
     """Where neither side has anything to send, a dead network is noticed within the heartbeat and 10 s."""
     here = await place(echo, heartbeat=1.0)

@@ -64,6 +64,14 @@ async def in_node(url: str, plan: dict[str, Any], runtime: str = "node") -> dict
     return story
 
 
+async def freeze_once(proxy: HostileProxy) -> None:
+    """Let nothing pass any more on the connections that are there, when the talk has lasted a while."""
+    while proxy.counters.requests < 1:  # noqa: ASYNC110 - the proxy counts, and has no event for it
+        await asyncio.sleep(EVERY)
+    await asyncio.sleep(PACE * CUTS)
+    proxy.freeze()
+
+
 async def cut_often(proxy: HostileProxy) -> None:
     """Reset all connections now and then, once the talk has begun."""
     begun = proxy.counters.requests
@@ -108,6 +116,16 @@ async def test_node_with_cuts(serve: Serve, transport: str, runtime: str) -> Non
         await cuts
         check_cuts(story, transport)
         assert proxy.counters.cuts >= CUTS
+
+
+@pytest.mark.parametrize("transport", ["stream", "poll"])
+async def test_node_when_what_carries_freezes(serve: Serve, transport: str) -> None:
+    """Whoever talks on over new connections is not kept waiting by the one on which nothing passes any more."""
+    async with HostileProxy(f"{await serve(application())}/talk", "http10") as proxy:
+        freezing = asyncio.create_task(freeze_once(proxy))
+        story = await in_node(proxy.url, {"options": {"transports": [transport]}, "every": 40})
+        await freezing
+    check_cuts(story, transport)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -25,14 +25,14 @@ export function http(pilot, carrier, run) {
     carrier._placed = !more; // each body has its position
     const body = link._write(carrier, link._limits.max_batch, [pilot._attach(carrier, aside, hold)]);
     const begun = (carrier._touched = now());
-    const answer = await pilot._post(kind, body, 2 * pilot._patience() + body.length / SLOWEST + extra, abort);
+    const answer = await pilot._post(kind, body, pilot._patience(undefined, 2) + body.length / SLOWEST + extra, abort);
     const time = now();
     pilot._measured(time - begun - extra);
     if (aside) {
       pilot._take(carrier, ...answer, aside);
       if (aside._expects > named) {
+        if (named <= link._received + 1) namedAt = time; // else it has been behind since before
         named = aside._expects;
-        namedAt = time;
       }
     } else {
       carrier._expects = undefined;
