@@ -57,6 +57,9 @@ LATE: Final = 0.05
 """Seconds: what comes sooner than twice this is not late, whatever was usual on an idle machine."""
 SPARE: Final = 2
 """Descriptors and tasks that may be there by chance when they are counted: those of the question itself."""
+FILLING: Final = 0.6
+"""The part of crowd in which memory still fills: of each session 32 transports are remembered, which at a fault each
+30 s takes 20 to 30 minutes, and what is remembered beside them lies where there was room."""
 LONG: Final = 1800.0
 """Seconds from which on a slope of memory means something: in less, one grown dictionary is many per cent an hour."""
 
@@ -269,7 +272,7 @@ async def crowd(stage: Stage, size: Size, rng: random.Random) -> Result:
         longest = max(client.tally.longest for client in clients)
         await asyncio.gather(*(client.end() for client in clients))
     after = await stage.rested(before)
-    settled = [(at, memory) for at, memory in samples if at > seconds / 4]  # buffers grow to their size at first
+    settled = [(at, memory) for at, memory in samples if at > FILLING * seconds]
     slope, level = statistics.linear_regression(*zip(*settled, strict=True))
     hourly = 100 * 3600 * slope / level
     rest = {what: int(after[what] - before[what]) for what in ("descriptors", "tasks", "sessions")}
