@@ -74,7 +74,7 @@ class HttpCarrier:
         if not self.link.has_more(lane):
             return words
         lane.owes, lane.acked, lane.placed = False, self.link.ackable, False  # the attach acks; each body has its place
-        frame = self.link.pending(lane, min(self.link.options.max_batch, MOST_UP) - len(words) - 1)[0]
+        frame = self.link.pending(lane, min(self.link.options.max_batch, MOST_UP) - len(words) - 1, 1)[0]
         self.link.wrote(lane, frame)
         return words + (b"\n" if self.link.codec is JSON else b"") + frame.payload
 

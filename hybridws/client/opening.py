@@ -124,11 +124,7 @@ def _read(status: int, answer: bytes, codec: str) -> Opened:
 
 
 def _limits(said: Mapping[str, Any]) -> Options:
-    return replace(
-        DEFAULTS,
-        buffer=int(said["buffer"]),
-        max_message=int(said["max_message"]),
-        max_batch=int(said["max_batch"]),
-        resume=float(said["resume"]),
-        send_timeout=float(said["resume"]),
-    )
+    limits: dict[str, Any] = {name: int(said[name]) for name in ("buffer", "max_message", "max_batch")}
+    limits |= {name: int(said[name]) for name in ("max_packets", "max_elements", "max_depth") if name in said}
+    limits |= {name: float(said["resume"]) for name in ("resume", "send_timeout")}
+    return replace(DEFAULTS, **limits)

@@ -193,11 +193,12 @@ class Link:
             return False
         return self.outbox.last > max(lane.written, self.outbox.confirmed)
 
-    def pending(self, lane: Lane, limit: int | None = None) -> list[Frame]:
+    def pending(self, lane: Lane, limit: int | None = None, beside: int = 0) -> list[Frame]:
         """Return the next of what this transport was not given yet, as frames: about `limit` (`chunk`) bytes in all.
 
-        On a lane of a numbered codec an ack rides along, and the position stands before the first packet, and wherever
-        packets are passed over; on trial there is nothing but the ack.
+        `beside`: packets that the caller writes in the same batch. On a lane of a numbered codec an ack rides
+        along, and the position stands before the first packet, and wherever packets are passed over; on trial there is
+        nothing but the ack.
         """
         more = self.has_more(lane)
         if not self.codec.numbered:
@@ -218,7 +219,7 @@ class Link:
         if not lane.placed or lane.written < self.outbox.confirmed:  # another lane has brought what would be next here
             start = max(lane.written, self.outbox.confirmed) + 1
             head.append(self.codec.dumps(Position(start), self.options))
-        kept = self._next(lane, limit or self.options.chunk, head) if more else []
+        kept = self._next(lane, limit or self.options.chunk, head, beside) if more else []
         if not head and None not in kept:
             return self.codec.frames(cast("list[bytes]", kept))  # nothing of this session alone: it may be shared
         if kept:
@@ -226,14 +227,13 @@ class Link:
         frame = self.codec.frames(head)[0]
         return [Frame(frame.opcode, frame.payload, len(kept), ack)]
 
-    def _next(self, lane: Lane, room: int, head: list[bytes]) -> list[bytes | None]:
-        """Return the next packets, as many as find room behind the head of a frame; one at least."""
+    def _next(self, lane: Lane, room: int, head: list[bytes], beside: int) -> list[bytes | None]:
+        """Return the next packets, as many as find room behind the head of a frame and beside others; one at least."""
         if self._room or self.outbox.confirmed == self._tried:
             room = min(room, self._fits(lane) or room)
         for words in head:
             room -= len(words) + 1
-        kept = self.outbox.since(lane.written, room)
-        return kept[: self.options.max_packets - len(head)]
+        return self.outbox.since(lane.written, room)[: self.options.max_packets - len(head) - beside]
 
     def _filled(self, kept: list[bytes | None]) -> list[bytes]:
         """Put a word for each run of packets that were dropped."""

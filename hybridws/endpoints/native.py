@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from hybridws.core import codes
@@ -14,19 +15,21 @@ from hybridws.core.packets import Ack, Attach, Auth, Heartbeat, Hello, Open, Pos
 from hybridws.endpoints.routes import NO_SNIFFING, Missing, Route, Visit, at
 from hybridws.errors import Draining, Forbidden, Malformed, NoSession, Refused, TooLarge, TooSlow
 from hybridws.gate import Risk, is_foreign, route_of
+from hybridws.options import Options
 from hybridws.tasks import become_task, begin
 from hybridws.transports.downlinks import EVENTS, STREAMS, Downlink, Manner, Pump, Response
 from hybridws.transports.websocket import KINDS, Carrier
 
 if TYPE_CHECKING:
     from hybridws.exchange import Socket
-    from hybridws.options import Options
     from hybridws.server import Server
     from hybridws.session import Session
 
 log = logging.getLogger("hybridws")
 
 VERSION: Final = 1
+USUAL: Final = Options()
+"""What a client may rely on before it has been told otherwise."""
 CODECS: Final = {"json": JSON, "msgpack": MSGPACK}
 FEATURES: Final[list[str]] = []
 """Kinds of packets beyond version 1 that both sides may agree on; none yet."""
@@ -140,6 +143,9 @@ def _open_packet(session: Session, options: Options) -> Open:
             "buffer": options.buffer,
             "max_message": options.max_message,
             "max_batch": options.max_batch,
+            "max_packets": options.max_packets,
+            "max_elements": options.max_elements,
+            "max_depth": options.max_depth,
             "transports": [name for name in ("websocket", "stream", "poll") if options.offers(name)],
             "features": FEATURES,
             **({"protocol": session.subprotocol} if session.subprotocol else {}),
@@ -156,6 +162,8 @@ async def _open(visit: Visit) -> None:
     if len(batch) != 1 or not isinstance(batch[0][0], Hello):
         raise Malformed('the first line is ["i", {...}]')
     greeting = _greeting(batch[0][0])
+    if options.max_packets < USUAL.max_packets:  # which the client is told only now
+        options = replace(options, max_packets=USUAL.max_packets)
     brought = greeting.codec.loads(rest, options)
     session, new = await _make(visit, greeting)
     link = session.link

@@ -161,6 +161,19 @@ test("before open there is a bound, and then an error; nothing is dropped in sil
   ws.close();
 });
 
+for (const transports of ["poll", "stream"])
+  test(`${transports}: a server that takes little at once is given no more`, async () => {
+    const ws = new HybridWS(`${server.url}/narrow`, { transports, json: true });
+    const numbers = Array.from({ length: 100 }, (_, n) => n);
+    for (const n of numbers) ws.send(n); // before it has said anything, it takes as many as usual
+    assert.deepEqual(await take(ws, 100), numbers);
+    for (const n of numbers) ws.send(n);
+    assert.deepEqual(await take(ws, 100), numbers);
+    assert.throws(() => ws.send([[[[1]]]]), TypeError);
+    assert.throws(() => ws.send(numbers), TypeError);
+    ws.close();
+  });
+
 test("far more than a buffer may be sent at once", async () => {
   const ws = echo({ transports: "stream" });
   await ws.ready;

@@ -136,6 +136,7 @@ async def main() -> None:
     ):
         mount(app, prefix, handler, origins="*")
     mount(app, "/spoken", echo, origins="*", subprotocols=["chat.v2", "chat.v1"])
+    mount(app, "/narrow", echo, origins="*", max_packets=10, max_depth=3, max_elements=20)
     mount(app, "/guarded", echo, origins="*", authenticate=welcome)
     runner = web.AppRunner(app)
     await runner.setup()

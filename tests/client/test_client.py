@@ -1123,3 +1123,20 @@ async def test_without_reopen_a_restart_is_the_end(place: Mounting) -> None:
         here.session.close_now(1012, "the server is restarting")
         assert [message async for message in session] == []
         assert session.closed == (1012, "the server is restarting", "remote")
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_server_that_takes_few_packets_at_once(place: Mounting, transport: str, codec: Any) -> None:  # noqa: ANN401 - a Literal
+    """A client is told how many a batch may hold, and keeps to it, however many it has to say."""
+    here = await place(echo, max_packets=10)
+    async with (
+        HostileProxy(here.url) as proxy,
+        hybridws.connect(proxy.url, transports=(transport,), codec=codec) as session,
+    ):
+        await session.send("first")
+        assert await take(session, 1) == ["first"]
+        proxy.cut()
+        for number in range(100):
+            await session.send(number)
+        assert await take(session, 100) == list(range(100))

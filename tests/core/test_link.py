@@ -177,6 +177,9 @@ def test_the_least_of_limits_lets_messages_through() -> None:
         side.send(Message(number))
     lane = side.lane()
     assert [len(write(side, lane, 10**6)) for _ in range(2)] == [LEAST_PACKETS, 3]
+    lane = side.lane()
+    (frame,) = side.pending(lane, 10**6, beside=1)
+    assert frame.packets == LEAST_PACKETS - 3
 
 
 def test_a_lane_of_its_own_begins_with_the_first_number() -> None:

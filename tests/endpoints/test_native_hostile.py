@@ -578,7 +578,7 @@ async def gone(server: Server) -> None:
 
 @pytest.mark.timeout(240)
 async def test_never_used(place: Mounting) -> None:
-    """Tens of thousands of sessions that nobody ever attaches to are gone after `attach_timeout`, and so is their memory."""
+    """Sessions that nobody ever attaches to are gone after `attach_timeout`, and so is their memory."""
     free: dict[str, Any] = {"max_fresh": 10**6, "opens_per_second": 10**6, "opens_burst": 10**6}
     served = await place(sleep_in, **free, attach_timeout=4, resume=0.5, open_linger=1e-6)
     assert (await crowd_in(served, REHEARSAL))[0] == {200}

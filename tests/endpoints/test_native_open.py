@@ -50,6 +50,9 @@ async def test_answer(place: Mounting, dial: Dial, codec: str) -> None:
         "buffer": 2**20,
         "max_message": 2**18,
         "max_batch": 2**20 + 2**12,
+        "max_packets": 10_000,
+        "max_elements": 10_000,
+        "max_depth": 32,
         "transports": ["websocket", "stream", "poll"],
         "features": [],
     }
