@@ -436,8 +436,8 @@ async def _send(visit: Visit) -> None:
         raise Malformed("a send attaches nothing: its n is 0")
     _take(session, attach, batch)
     link, options = session.link, visit.server.options
-    seat = session.seat
-    written = max(seat.lane.written if seat else link.outbox.confirmed, link.outbox.confirmed)
+    # Where nothing is attached, that is all: a client that believes it has a poll here sees that this has never come.
+    written = max(session.seat.lane.written, link.outbox.confirmed) if session.seat else link.outbox.last
     words = [link.codec.dumps(Ack(link.ackable), options), link.codec.dumps(Position(written + 1), options)]
     visit.answer(200, link.codec.frames(words)[0].payload, NO_STORE, TYPES[link.codec.name])
 

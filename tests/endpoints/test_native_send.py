@@ -48,7 +48,7 @@ async def test_where_the_stream_should_be(place: Mounting, dial: Dial, witness: 
     talk = dial(await place(witness))
     await talk.open()
     await talk.session.send("before")
-    assert (await talk.send()).batch == [["a", 0], ["#", 1]]
+    assert (await talk.send()).batch == [["a", 0], ["#", 2]], "nothing is attached, and there is something to be had"
     stream = await talk.stream()
     await talk.session.send("now")
     await stream.messages(2)
