@@ -7,6 +7,7 @@ import inspect
 import logging
 import os
 import random
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, Phase, settings
 
 from hybridws.run.process import find_loop
+from hybridws.testing.proxy import stop_accepting
 from tests.run.stage import Served
 from tests.ways import DIRECT, FRONT, LOOP
 
@@ -86,6 +88,7 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[str]]]:
     HYBRIDWS_FRONT=1 it is our own runner, unless there are options for aiohttp's.
     """
     runners: list[web.AppRunner] = []
+    listeners: list[socket.socket] = []
     ours: list[Served] = []
 
     async def start(app: web.Application, **runner_options: object) -> str:
@@ -95,14 +98,15 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[str]]]:
         runner = web.AppRunner(app, **runner_options)  # type: ignore[arg-type]
         await runner.setup()
         runners.append(runner)
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
+        listeners.append(socket.create_server(("127.0.0.1", 0)))
+        await web.SockSite(runner, listeners[-1]).start()
         host, port = runner.addresses[0][:2]
         return f"http://{host}:{port}"
 
     yield start
     for one in ours:
         await one.end()
+    await stop_accepting(listeners)
     for runner in runners:
         await runner.cleanup()
 

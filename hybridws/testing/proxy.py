@@ -13,11 +13,25 @@ from hybridws.testing.modes import Flip, Mode, parse
 from hybridws.testing.relay import Connection, Network
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable
     from types import TracebackType
 
 
 ACCEPTING: Final = 3
 """Turns of the loop from a connection that asyncio accepts to one that it has made, and that can be closed."""
+
+
+async def stop_accepting(listeners: Iterable[socket.socket]) -> None:
+    """Take no more connections, and wait until all that were taken can be closed.
+
+    asyncio forgets one that it is accepting when its server is closed (python/cpython#109564).
+    """
+    with suppress(NotImplementedError):
+        for listener in listeners:
+            asyncio.get_running_loop().remove_reader(listener.fileno())
+    for _ in range(ACCEPTING):
+        await asyncio.sleep(0)
 
 
 class Counters(NamedTuple):
@@ -112,12 +126,7 @@ class HostileProxy:
             return
         if self._flip:
             self._flip.cancel()
-        # asyncio forgets a connection that it is accepting when its server is closed (python/cpython#109564).
-        with suppress(NotImplementedError):
-            for listener in server.sockets:
-                asyncio.get_running_loop().remove_reader(listener.fileno())
-        for _ in range(ACCEPTING):
-            await asyncio.sleep(0)
+        await stop_accepting(server.sockets)
         server.close()
         network = self._network
         self.cut()

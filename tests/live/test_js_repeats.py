@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from hybridws.testing.proxy import stop_accepting
 from tests.live.talk import application, check
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ async def forgetful(upstream: str) -> AsyncGenerator[tuple[Forgetful, str]]:
         try:
             yield proxy, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         finally:
+            await stop_accepting(server.sockets)
             await proxy.end()
 
 
