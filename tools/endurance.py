@@ -58,8 +58,9 @@ LATE: Final = 0.05
 SPARE: Final = 2
 """Descriptors and tasks that may be there by chance when they are counted: those of the question itself."""
 FILLING: Final = 0.6
-"""The part of crowd in which memory still fills: of each session 32 transports are remembered, which at a fault each
-30 s takes 20 to 30 minutes, and what is remembered beside them lies where there was room."""
+"""The part of crowd in which memory may still fill; the slope counts from then on. It was chosen after the first whole
+hour (docs/reliability.md), not before: 32 transports are remembered of each session, which was taken for the cause and
+not measured. Another hour has to confirm it."""
 LONG: Final = 1800.0
 """Seconds from which on a slope of memory means something: in less, one grown dictionary is many per cent an hour."""
 
