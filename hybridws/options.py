@@ -26,6 +26,7 @@ TRANSPORTS: Final = SOCKJS_TRANSPORTS + LEGACY_TRANSPORTS + RAW_TRANSPORTS + NAT
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 LEAST_PACKETS: Final = 4
+"""A body may bring an attach, an ack and a position before its first message."""
 
 
 @dataclass(frozen=True, slots=True)

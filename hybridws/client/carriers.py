@@ -74,7 +74,7 @@ class HttpCarrier:
         if not self.link.has_more(lane):
             return words
         lane.owes, lane.acked, lane.placed = False, self.link.ackable, False  # the attach acks; each body has its place
-        frame = self.link.pending(lane, min(self.link.options.max_batch, MOST_UP) - len(words) - 1, 1)[0]
+        frame = self.link.pending(lane, min(self.link.options.max_batch, MOST_UP) - len(words) - 1, beside=1)[0]
         self.link.wrote(lane, frame)
         return words + (b"\n" if self.link.codec is JSON else b"") + frame.payload
 
@@ -138,7 +138,7 @@ class HttpCarrier:
                     speaks = self.link.has_more(self.up)
                     if speaks or self.seat.lane.owes:
                         await self.post("send", 0)
-                if speaks and self.unsure is None:
+                if speaks and (self.unsure is None or self.named <= self.link.received + 1):  # nothing waits for us yet
                     self.unsure = loop.time() + self.pilot.watch.patience
 
     async def look(self) -> None:
