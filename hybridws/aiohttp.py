@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import ClientError, HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_exceptions import HTTPException
 
+from hybridws.core.heads import NOTHING
 from hybridws.endpoints import Lost, find, serve
 from hybridws.errors import Malformed, TooLarge, TooSlow
 from hybridws.exchange import Answer, Gone, Request
 from hybridws.framed import Framed, handshake
 from hybridws.options import Options
+from hybridws.seat import Bell
 from hybridws.server import Handler, Server
 from hybridws.sockets import WebSocket
 
@@ -133,6 +134,7 @@ class HttpExchange:
 
     __slots__ = (
         "_answer",
+        "_closes",
         "_ended",
         "_lost",
         "_news",
@@ -150,21 +152,22 @@ class HttpExchange:
         tail = request.match_info.get("tail")
         self._web: Final = request
         self._options: Final = options
-        self._news: Final = asyncio.Event()
+        self._news: Final = Bell()
         self._answer: Answer | None = None
-        self._out: Final[deque[bytes]] = deque()
+        self._out: Final[list[bytes]] = []
         self._ended = False
+        self._closes = False  # the connection ends with the answer
         self._lost = False
         self._socket: WebSocket | None = None
         self.watcher: Watcher | None = None
-        self.response: web.StreamResponse = web.Response()
+        self.response: web.StreamResponse | None = None
         self.request: Final = Request(
             method=request.method,
             path=request.path,
             tail="" if tail is None else f"/{tail}",
-            query=request.query,
+            query=request.query if request.query_string else NOTHING,
             headers=request.headers,
-            cookies=request.cookies,
+            cookies=request.cookies if "Cookie" in request.headers else NOTHING,
             remote=request.remote or "",
             scheme=request.scheme,
         )
@@ -182,35 +185,44 @@ class HttpExchange:
 
     async def read(self, limit: int) -> bytes:
         """Read the body. Raises TooLarge over `limit` bytes, TooSlow, Malformed for a coded body, Gone."""
-        request, options = self._web, self._options
+        request = self._web
         if coding := request.headers.get("Content-Encoding"):
             raise Coded(f"send the body as it is, not with Content-Encoding {coding[:40]!r}")
         if (request.content_length or 0) > limit:
             raise TooLarge(f"a body of {request.content_length} bytes, and {limit} are allowed (max_batch)")
+        content = request.content
+        try:
+            # Most bodies have come with their heads, and then there is nothing to wait for.
+            body = content.read_nowait() if content.is_eof() else await self._read_slowly(limit)
+        except (ClientError, HttpProcessingError, ConnectionError):
+            raise Gone from None
+        if len(body) > limit:
+            raise TooLarge(f"a body of more than the {limit} bytes that are allowed (max_batch)")
+        return body
+
+    async def _read_slowly(self, limit: int) -> bytes:
+        """Read a body as it comes, as long as it comes fast enough, up to a little more than `limit`."""
+        options = self._options
         body = bytearray()
         loop = asyncio.get_running_loop()
         begun = loop.time()
         try:
             async with asyncio.timeout(options.body_grace) as patience:
-                while chunk := await request.content.readany():
+                while len(body) <= limit and (chunk := await self._web.content.readany()):
                     body += chunk
-                    if len(body) > limit:
-                        raise TooLarge(f"a body of more than the {limit} bytes that are allowed (max_batch)")
                     patience.reschedule(begun + options.body_grace + len(body) / options.body_rate)
         except TimeoutError:
-            self.response.force_close()
+            self._closes = True
             raise TooSlow(
                 f"{len(body)} bytes of the body came in {loop.time() - begun:.0f} s: after {options.body_grace:g} s it "
                 f"must come with {options.body_rate} bytes per second (body_rate)"
             ) from None
-        except (ClientError, HttpProcessingError, ConnectionError):
-            raise Gone from None
         return bytes(body)
 
     def answer(self, answer: Answer) -> None:
         """Send a whole response."""
         self._answer = answer
-        self._news.set()
+        self._news.ring()
 
     def start(self, headers: Mapping[str, str]) -> None:
         """Begin a response of status 200 whose length is not known."""
@@ -221,12 +233,12 @@ class HttpExchange:
     def write(self, data: bytes) -> None:
         """Write one chunk of it."""
         self._out.append(data)
-        self._news.set()
+        self._news.ring()
 
     def end(self) -> None:
         """End the response that `start` began."""
         self._ended = True
-        self._news.set()
+        self._news.ring()
 
     async def finish(self) -> web.StreamResponse:
         """Write what is said until the response is complete, and return it."""
@@ -244,32 +256,34 @@ class HttpExchange:
                 self.watcher.gone()
             if isinstance(error, asyncio.CancelledError):
                 raise
-        return self.response
+        return web.Response() if self.response is None else self.response
 
     async def _write(self) -> None:
-        prepared = False
-        while not (self._ended and not self._out):
+        while self._answer is None and self.response is None and not self._lost:
             await self._news.wait()
-            self._news.clear()
+        if self._answer:
+            await self._write_whole(self._answer)
+        elif self.response is not None and not self._lost:
+            await self._write_stream(self.response)
+
+    async def _write_stream(self, response: web.StreamResponse) -> None:
+        await response.prepare(self._web)
+        while self._out or not self._ended:
             if self._lost:
                 return
-            if self._answer:
-                await self._write_whole(self._answer)
-                return
-            if not prepared:
-                prepared = True
-                await self.response.prepare(self._web)
             while self._out:
-                await self.response.write(self._out[0])
-                self._out.popleft()
+                await response.write(self._out[0])
+                del self._out[0]
             if self.watcher:
                 self.watcher.room()
+            if not (self._out or self._ended):
+                await self._news.wait()
         if not self._lost:
-            await self.response.write_eof()
+            await response.write_eof()
 
     async def _write_whole(self, answer: Answer) -> None:
         response = web.Response(status=answer.status, body=answer.body or None, headers=answer.headers)
-        if self.response.keep_alive is False:
+        if self._closes:
             response.force_close()
         self.response = response
         await response.prepare(self._web)
@@ -280,7 +294,7 @@ class HttpExchange:
 
     def fail(self, answer: Answer) -> None:
         """Send this response, or cut the connection if another has begun."""
-        if self._answer or self._socket or type(self.response) is not web.Response:
+        if self._answer or self._socket or self.response is not None:
             self.abort()
         else:
             self.answer(answer)
@@ -288,7 +302,7 @@ class HttpExchange:
     def abort(self) -> None:
         """Cut the connection at once; nothing more is written."""
         self._lost = True
-        self._news.set()
+        self._news.ring()
         if self._web.transport:
             self._web.transport.abort()
 

@@ -216,7 +216,8 @@ class Framed:
         self._left = True
         if self._timer:
             self._timer.cancel()
-        self.listener.left(code, reason)
+        listener, self.listener = self.listener, Nobody()  # no circle is left for the collector
+        listener.left(code, reason)
 
 
 def handshake(request: Request, subprotocols: Collection[str]) -> tuple[dict[str, str], str | None]:

@@ -19,6 +19,7 @@ import re
 import secrets
 from collections.abc import Awaitable
 from enum import Enum, auto
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -39,6 +40,10 @@ _MAX_LOGGED: Final = 200
 _MAX_HOPS: Final = 32
 """Proxies in a row whose word on the client's address is read, from the nearest."""
 
+
+VARYING: Final = {"Vary": "Origin"}
+"""On every answer, since each depends on who asked: no cache may give one page's to another."""
+_FOR_ALL: Final = {"Access-Control-Allow-Origin": "*", **VARYING}
 
 _ORIGIN: Final = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?/?")
 """What a browser can send, in lower case: no path, no pattern, and a name of other letters only as xn--."""
@@ -101,6 +106,7 @@ def new_key() -> str:
     return secrets.token_urlsafe(16)
 
 
+@lru_cache(maxsize=256)
 def origin_of(url: str) -> str | None:
     """Return the origin of a URL (RFC 6454 §4) in its one normal form, or None if it has none."""
     try:
@@ -168,7 +174,7 @@ class Gate:
             referer = request.headers.get("Referer", "")
             if not self._allows(origin_of(referer) or "", own):
                 self._refuse("Referer", referer, own)
-        return {"Vary": "Origin"}
+        return VARYING
 
     async def identify(self, request: Request, auth: object) -> Admission:
         """Ask the application who this is; without `authenticate` it is nobody in particular.
@@ -232,14 +238,8 @@ class Gate:
 
     def _cors(self, origin: str | None) -> dict[str, str]:
         if not self._credentials or (self._any and origin is None):
-            return {"Access-Control-Allow-Origin": "*", "Vary": "Origin"}
-        if origin is None:
-            return {"Vary": "Origin"}
-        return {
-            "Access-Control-Allow-Origin": origin,
-            "Access-Control-Allow-Credentials": "true",
-            "Vary": "Origin",
-        }
+            return _FOR_ALL
+        return VARYING if origin is None else _for_page(origin)
 
     def _refuse(self, header: str, value: str, own: str) -> None:
         raise Forbidden(
@@ -248,6 +248,12 @@ class Gate:
             hint=f"{header} {value[:_MAX_LOGGED]!r} is not this server's own origin {own!r}; allow it with "
             "origins=[...], or, behind a proxy that rewrites Host, set public_url or trusted_proxies",
         )
+
+
+@lru_cache(maxsize=256)
+def _for_page(origin: str) -> dict[str, str]:
+    """Let a page of this origin read the answer; one and the same for all of its requests."""
+    return {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true", **VARYING}
 
 
 def _forwarded(request: Request) -> dict[str, str]:

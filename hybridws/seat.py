@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hybridws.core import codes
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from hybridws.core.codec import Frame
     from hybridws.core.link import Lane
     from hybridws.session import Session
+
+
+_IN_ORDER: Final = (codes.NORMAL, "")
 
 
 class Bell:
@@ -114,7 +117,7 @@ class Seat:
         self.wake = wake
         self.probe: Callable[[], bool] | None = None
         """Asked at each tick whether the connection is gone, where nothing else would tell."""
-        self.verdict: tuple[int, str] = (codes.NORMAL, "")
+        self.verdict = _IN_ORDER
         """Once it is over: the close code and the reason."""
         self.wish: float | None = None
         """Seconds of silence after which the client wants a heartbeat; None leaves it to the options."""
@@ -201,4 +204,9 @@ class Seat:
         """Lose the place; the transport is woken, and finds itself `over` with this verdict."""
         self.session = None
         self.verdict = (code, reason)
-        self.wake()
+        wake, self.wake, self.probe = self.wake, _let_sleep, None  # no circle is left for the collector
+        wake()
+
+
+def _let_sleep() -> None:
+    """Wake nobody: the transport has learnt already that its seat is over."""

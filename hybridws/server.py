@@ -8,7 +8,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine
-from functools import partial
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
@@ -151,13 +150,13 @@ class Server:
         self._sessions: Final[dict[str, Session]] = {}
         self._named: Final[dict[str, Session]] = {}
         self._kept: Final[dict[Session, str]] = {}  # all that still need a tick, ended ones too, with their names
-        self._handlers: Final[set[asyncio.Task[None]]] = set()
+        self._handlers: Final[dict[asyncio.Task[Any], Session]] = {}
+        self._carriers: Final[set[Carrier]] = set()
         self.agenda: Final = Agenda()
         self.tasks: Final[set[asyncio.Task[None]]] = set()
         """Requests that wait for something."""
         self.newcomers: Final[set[Newcomer]] = set()
         """WebSockets that have not said yet what they are for."""
-        self._carriers: Final[set[Carrier]] = set()
         self.refusals: Final = Refusals()
         """What was refused, by cause."""
         self._turnstile: Final = Turnstile(options)
@@ -171,6 +170,12 @@ class Server:
         self._turned_away = 0
         self._stop: Stop | None = None
         self._attend: Final[set[Session]] = set()
+        # Bound once: each binding makes an object, which every session would keep.
+        self._attend_to: Final = self._attend.add
+        self._let_go: Final = self._carriers.discard
+        self._on_auth: Final = self._reauthenticate
+        self._on_end: Final = self._ended
+        self._on_return: Final = self._returned
         self._timer: asyncio.Handle | None = None  # for the next tick, or what is left of this one
         self._attend_timer: asyncio.TimerHandle | None = None
         self._tick_every = min(
@@ -312,27 +317,23 @@ class Server:
         """
         sid = new_id(route)
         link = Link(codec, self.options)
-        session = Referable(sid, link, request, time.time, self._attend.add, self.agenda, self.events)
+        session = Referable(sid, link, request, time.time, self._attend_to, self.agenda, self.events)
         if codec.numbered:
             session.key = new_key()
         if self.options.authenticate:
             session.admitted = credentials_of(request, auth)
         if admission:
             self.renew(session, admission)
-        session.on_auth = self._reauthenticate
+        session.on_auth = self._on_auth
         self._sessions[sid] = session
-        session.at_end(self._ended)
+        session.at_end(self._on_end)
         self._kept[session] = name or sid
         self._named[name or sid] = session
         self._fresh[sid] = address = self.gate.address(request)
         self._turnstile.count(address)
         session.on_message = self._takes
         if self._runs:
-            run = self._run(session, self._runs)
-            task = asyncio.get_running_loop().create_task(run, name=f"hybridws handler {sid}")
-            session.handler = task
-            self._handlers.add(task)
-            task.add_done_callback(self._handlers.discard)
+            self._run(session, self._runs)
         if self._timer is None:
             self._plan_tick()
         if self.events.observers:
@@ -347,7 +348,7 @@ class Server:
     def carry(self, carrier: Carrier) -> None:
         """Know of a WebSocket until it has ended, so that a stop can wait for its closing handshake."""
         self._carriers.add(carrier)
-        carrier.at_end = partial(self._carriers.discard, carrier)
+        carrier.at_end = self._let_go
         carrier.at_fault = self.turn_away
 
     def find(self, name: str) -> Session | None:
@@ -392,8 +393,8 @@ class Server:
 
     def _reauthenticate(self, session: Session, auth: object) -> None:
         task = asyncio.get_running_loop().create_task(self._renew(session, auth))
-        self._handlers.add(task)
-        task.add_done_callback(self._handlers.discard)
+        self._handlers[task] = session
+        task.add_done_callback(self._handlers.pop)
 
     async def _renew(self, session: Session, auth: object) -> None:
         """Take fresh credentials: for the same user they prolong the session, all else ends it."""
@@ -409,17 +410,31 @@ class Server:
             self.renew(session, admission)
             session.say(Auth({"expires": admission.expires}))
 
-    async def _run(self, session: Session, handler: Coroutines) -> None:
-        """Run the application's coroutine; whatever it does hurts no other session."""
+    def _run(self, session: Session, handler: Coroutines) -> None:
+        """Run the application's coroutine; whatever it does hurts no other session.
+
+        It is a task by itself: a coroutine of ours around it would be one more thing that each session keeps.
+        """
         try:
-            await handler(session)
-        except Exception as error:
-            if isinstance(error, SessionClosed) and session.closed:
-                return  # it noticed the end by sending: nothing went wrong
-            log.exception("the handler of %r failed; its session closes with 1011", session)
-            session.close_now(codes.HANDLER_FAILED, "the handler failed")
-        finally:
-            session.close_now(codes.NORMAL, "Normal closure")
+            task = asyncio.get_running_loop().create_task(handler(session), name=session.id)
+        except Exception as error:  # noqa: BLE001 - whatever it raises is its own fault, and is logged
+            self._failed(session, error)
+            return
+        session.handler = task
+        self._handlers[task] = session
+        task.add_done_callback(self._on_return)
+
+    def _returned(self, task: asyncio.Task[Any]) -> None:
+        """Close the session of a handler that has returned."""
+        session = self._handlers.pop(task)
+        error = None if task.cancelled() else task.exception()
+        if error and not (isinstance(error, SessionClosed) and session.closed):  # else it noticed the end by sending
+            self._failed(session, error)
+        session.close_now(codes.NORMAL, "Normal closure")
+
+    def _failed(self, session: Session, error: BaseException) -> None:
+        log.error("the handler of %r failed; its session closes with 1011", session, exc_info=error)
+        session.close_now(codes.HANDLER_FAILED, "the handler failed")
 
     def _ended(self, session: Session) -> None:
         self._sessions.pop(session.id, None)
@@ -534,7 +549,7 @@ class Server:
         if late:
             _, stubborn = await asyncio.wait(late, timeout=stop.grace)
             for task in stubborn:
-                log.warning("%s does not end though it was cancelled; it is left behind", task.get_name())
+                log.warning("the handler of %s does not end though it was cancelled: left behind", task.get_name())
 
     async def _wait_for_clients(self, until: float, expected: Callable[[Session], object]) -> None:
         """Wait while there are clients who do not know of the end, and are expected to take it."""

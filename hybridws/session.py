@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, final
 
 from hybridws.agenda import Agenda
@@ -86,14 +85,14 @@ class Session:
 
     __slots__ = (
         "_at_end",
-        "_bell",
         "_calls",
         "_done",
         "_inbox",
         "_line",
         "_reader",
+        "_state",
         "_upkeep",
-        "_waiting",
+        "_waiter",
         "admitted",
         "agenda",
         "allowance",
@@ -115,12 +114,11 @@ class Session:
         "round_trip",
         "skipped",
         "slow",
-        "state",
         "subprotocol",
         "user",
     )
 
-    def __init__(  # noqa: PLR0913, PLR0915, PLR0917 - who it is, and what it shares with others
+    def __init__(  # noqa: PLR0913, PLR0917 - who it is, and what it shares with others
         self,
         sid: str,
         link: Link,
@@ -147,8 +145,7 @@ class Session:
         """Whoever `authenticate` said this is."""
         self.subprotocol: str | None = None
         """The WebSocket subprotocol that was agreed on, if any."""
-        self.state: Final[dict[Any, Any]] = {}
-        """The application's own."""
+        self._state: dict[Any, Any] | None = None  # made when the application asks for it
         self.opened_at: Final = clock()
         """Seconds since the epoch."""
         self.closed: Closed | None = None
@@ -159,7 +156,7 @@ class Session:
         """Messages to us that a slow-consumer policy of the other side dropped."""
         self.events: Final = events or Events()
         self.dock: Final = Dock(clock, self.events)
-        self.handler: asyncio.Task[None] | None = None
+        self.handler: asyncio.Task[Any] | None = None
         self.attend = attend
         self.agenda: Final = agenda or Agenda()
         self.on_auth: Callable[[Session, Any], None] | None = None
@@ -174,14 +171,13 @@ class Session:
         self.allowance = first_allowance(link.options)
         """How many messages the application may be given until the next tick (`messages_per_second`)."""
         self._upkeep = Upkeep()
-        self._inbox: deque[tuple[Any, int]] = deque()
-        self._bell = Bell()
+        self._inbox: list[tuple[Any, int]] = []  # a list: it is short or empty, and weighs little then
         self._reader: asyncio.Task[Any] | None = None  # the task that iterates
-        self._waiting = False  # somebody waits for a message right now
+        self._waiter: asyncio.Future[None] | None = None  # somebody waits for a message right now
         self._line: Line | None = None  # those who wait to send; in most sessions nobody ever does
         self.bells: Final[list[Callable[[], None]]] = []
         """Called at all news that somebody may wait for: room, words of ours without a seat, an attach, the end."""
-        self._at_end: dict[Callable[[Session], None], None] = {}
+        self._at_end: list[Callable[[Session], None]] = []
         self._done: asyncio.Event | None = None
         self._calls: Calls | None = None
 
@@ -191,6 +187,13 @@ class Session:
         return f"<Session {self.id} {how}, {len(self.link.outbox)} unconfirmed>"
 
     # ── what the application asks ─────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def state(self) -> dict[Any, Any]:
+        """The application's own."""
+        if self._state is None:
+            self._state = {}
+        return self._state
 
     @property
     def transport(self) -> str | None:
@@ -240,7 +243,7 @@ class Session:
 
     async def __anext__(self) -> Any:  # noqa: ANN401 - a message is str, bytes or any JSON value
         """Wait for the next message. Cancelling is safe: nothing is lost."""
-        if self._waiting:
+        if self._waiter is not None:
             raise self._read_already()
         while not self._inbox or self.closed or self.allowance < 1:
             if self.closed:
@@ -248,18 +251,22 @@ class Session:
                     break
                 self._reader = None
                 raise StopAsyncIteration
-            self._waiting = True
+            self._waiter = asyncio.get_running_loop().create_future()
             try:
-                await self._bell.wait()
+                await self._waiter
             finally:
-                self._waiting = False
-        value, size = self._inbox.popleft()
+                self._waiter = None
+        value, size = self._inbox.pop(0)
         self.allowance -= 1
         self.link.taken(size)
         self._ack_if_due()
         if self.bells and not self.crowded:
             self._ring_all()
         return value
+
+    def _wake_reader(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _read_already(self) -> RuntimeError:
         return RuntimeError(f"{self!r} is read by another task already; one `async for` gets all messages in order")
@@ -383,12 +390,13 @@ class Session:
         """Call `callback(session)` once when the session ends; at once if it has."""
         if self.closed:
             callback(self)
-        else:
-            self._at_end[callback] = None
+        elif callback not in self._at_end:
+            self._at_end.append(callback)
 
     def not_at_end(self, callback: Callable[[Session], None]) -> None:
         """Take back what was asked with `at_end`."""
-        self._at_end.pop(callback, None)
+        if callback in self._at_end:
+            self._at_end.remove(callback)
 
     def lose(self, code: int, reason: str) -> None:
         """End the session because its client cannot be reached, or has gone."""
@@ -425,13 +433,13 @@ class Session:
             self._line.dismiss(error)
         if self._calls:
             self._calls.end(error)
-        callbacks, self._at_end = self._at_end, {}
+        callbacks, self._at_end = self._at_end, []
         for callback in callbacks:
             try:
                 callback(self)
             except Exception:
                 log.exception("a callback at the end of %r failed", self)
-        self._bell.ring()
+        self._wake_reader()
         self._ring_all()
         return True
 
@@ -488,7 +496,7 @@ class Session:
             return
         self._inbox.append((value, size))
         if self.on_message is None:
-            self._bell.ring()
+            self._wake_reader()
         else:
             self._hand_on()
 
@@ -496,7 +504,7 @@ class Session:
         """Give messages to a plain function as they come; those that it could not answer for lack of room wait."""
         give = self.on_message
         while give and self._inbox and not self.closed and (all_of_it or not (self.link.full or self.allowance < 1)):
-            value, size = self._inbox.popleft()
+            value, size = self._inbox.pop(0)
             self.allowance -= 1
             try:
                 give(self, value)
@@ -510,7 +518,7 @@ class Session:
         """Let the application be given so many messages until it is told again."""
         self.allowance = many
         if self._inbox:
-            self._bell.ring()
+            self._wake_reader()
             self._call_waiters()
             if self.bells and not self.crowded:
                 self._ring_all()

@@ -66,8 +66,8 @@ async def test_a_connection_that_was_taken_is_forgotten(serve: Serve) -> None:
         assert await socket.message() == "one"
         (protocol,) = protocols
         assert protocol.transport is None
-        left = [task for task in asyncio.all_tasks() - before if not task.get_name().startswith("hybridws handler")]
-        assert left == []
+        left = asyncio.all_tasks() - before - {session.handler for session in server.sessions}
+        assert not left
         await server.close()
         assert await socket.frame() == (CLOSE, b"\x03\xf4the server is restarting")
         assert await socket.wire.at_end()

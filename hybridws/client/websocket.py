@@ -56,7 +56,7 @@ async def websocket(pilot: Pilot, proof: float) -> tuple[int, str]:
     seat.wake = say
     pilot.carried("websocket")
     over = asyncio.Event()
-    carrier.at_end = over.set
+    carrier.at_end = lambda _carrier: over.set()
     carrier.begin(batch)
     try:
         await over.wait()

@@ -8,13 +8,20 @@ twice, a length in plain digits and no coding of the body. None is no verdict, o
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 END: Final = b"\r\n\r\n"
 LONGEST: Final = 8190
 """Bytes of a head that is read here; aiohttp's own limit of a single line."""
 MOST_HEADERS: Final = 64
+SHARED: Final = 256
+"""Bytes of a header that is remembered for others: long ones are somebody's own, cookies above all."""
 
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+_METHODS: Final = {b"GET": "GET", b"POST": "POST"}
 _SHAPE: Final = re.compile(
     rb"(GET|POST) (/[A-Za-z0-9._~!$'()*+,:@/-]*)(?:\?([A-Za-z0-9._~=&-]*))? HTTP/1\.1\r\n"
     rb"((?:[A-Za-z0-9-]+:[\t\x20-\x7e]*\r\n)+)"
@@ -30,13 +37,39 @@ _COOKIES: Final = re.compile(rf"{_COOKIE}(?:; {_COOKIE})*")
 _CONNECTION: Final = {"": True, "keep-alive": True, "close": False, "upgrade": True, "keep-alive, upgrade": True}
 
 
+class Fields(Mapping[str, str]):
+    """The headers of one request: asked for in any case, told in small letters."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: dict[str, str]) -> None:
+        """Know them by their names in small letters."""
+        self._values = values
+
+    def __getitem__(self, name: str) -> str:
+        """Return the value of a header. Raises KeyError."""
+        return self._values[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        """Tell the names, in the order of the request."""
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        """Tell all of them."""
+        return f"<Fields {self._values}>"
+
+
 class Head(NamedTuple):
     """One request's head."""
 
     method: str
     path: str
     query: str
-    headers: list[tuple[str, str]]
+    headers: Fields
     length: int
     """Bytes of the body."""
     keeps: bool
@@ -53,23 +86,19 @@ def read(data: bytes) -> Head | None:
     if shape is None:
         return None
     verb, path, query, block = shape.groups()
-    method = verb.decode()
-    headers: list[tuple[str, str]] = []
+    method = _METHODS[verb]
     seen: dict[str, str] = {}
     for line in block.decode("ascii").split("\r\n")[:-1]:
-        name, _, value = line.partition(":")
-        value = value.strip("\t ")
-        low = name.lower()
-        if low in seen or low in _FOREIGN:
+        name, value = (_shared if len(line) <= SHARED else _field)(line)
+        if name in seen or name in _FOREIGN:
             return None
-        seen[low] = value
-        headers.append((name, value))
+        seen[name] = value
     length = seen.get("content-length")
     connection = seen.get("connection", "").lower()
     keeps = _CONNECTION.get(connection)
     upgrades = method == "GET" and seen.get("upgrade", "").lower() == "websocket"
     if (
-        len(headers) > MOST_HEADERS
+        len(seen) > MOST_HEADERS
         or keeps is None
         or not upgrades == ("upgrade" in seen) == ("upgrade" in connection)
         or not _HOST.fullmatch(seen.get("host", ""))
@@ -79,11 +108,23 @@ def read(data: bytes) -> Head | None:
         or b"/." in path
     ):
         return None
-    return Head(method, path.decode(), (query or b"").decode(), headers, int(length or 0), keeps, upgrades)
+    return Head(method, path.decode(), (query or b"").decode(), Fields(seen), int(length or 0), keeps, upgrades)
 
 
-def query_of(text: str) -> dict[str, str]:
+def _field(line: str) -> tuple[str, str]:
+    """Read one header: its name in small letters, and its value."""
+    name, _, value = line.partition(":")
+    return name.lower(), value.strip("\t ")
+
+
+_shared: Final = lru_cache(maxsize=1024)(_field)
+"""The same, remembered: browsers of one kind say most headers alike, and a session keeps those that it began with."""
+
+
+def query_of(text: str) -> Mapping[str, str]:
     """Read a query of the usual shape, which holds no escapes; the first of several values counts."""
+    if not text:
+        return NOTHING
     found: dict[str, str] = {}
     for pair in text.split("&"):
         name, _, value = pair.partition("=")
@@ -92,13 +133,13 @@ def query_of(text: str) -> dict[str, str]:
     return found
 
 
-def cookies_of(text: str) -> dict[str, str] | None:
+def cookies_of(text: str) -> Mapping[str, str] | None:
     """Read a Cookie header of the usual shape (RFC 6265 §4.2.1, no quotes); None for another.
 
     The last of several values counts, as it does in aiohttp: all of an application sees the same user.
     """
     if not text:
-        return {}
+        return NOTHING
     if not _COOKIES.fullmatch(text):
         return None
     return dict(pair.split("=", 1) for pair in text.split("; "))

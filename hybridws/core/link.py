@@ -16,17 +16,17 @@ from __future__ import annotations
 
 from collections import deque
 from enum import IntEnum
-from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final, cast
 
 from hybridws.core.codec import Frame
+from hybridws.core.early import Early
 from hybridws.core.outbox import OVERHEAD, Outbox
 from hybridws.core.packets import NUMBERED, Ack, Close, Message, Packet, Position, Skipped
 from hybridws.core.values import SAFE_INTEGER, is_safe
 from hybridws.errors import Malformed
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable, Iterator, Sequence
 
     from hybridws.core.codec import Batch, Codec
     from hybridws.options import Options
@@ -84,8 +84,6 @@ class Link:
         "_abandoned",
         "_beyond",
         "_early",
-        "_early_order",
-        "_early_size",
         "_held",
         "_news",
         "_passed",
@@ -121,12 +119,10 @@ class Link:
         """Bytes that have come in numbered packets."""
         self.inbox_size = 0
         """Bytes that have come and that the application has not taken."""
-        self._abandoned: list[bytes] = []
+        self._abandoned: Sequence[bytes] = ()
         self._held = 0  # of these, the bytes that may be acked
         self._beyond: deque[tuple[int, int]] | None = None  # (bytes, count) of those that may not, oldest first
-        self._early: dict[int, tuple[Packet, int]] = {}
-        self._early_order: list[int] = []  # their numbers, a heap
-        self._early_size = 0
+        self._early: Early | None = None  # made where anything overtakes something
         self._room = 0  # bytes that a frame may have on this network; 0: as many as it likes
         self._news = 0  # acks that told news since this has changed
         self._passed = 0  # bytes of the largest frame that has arrived; half as many for each that has not
@@ -165,7 +161,7 @@ class Link:
 
     def abandon(self) -> None:
         """Drop what is not confirmed, so that the close is the next thing said."""
-        self._abandoned += self._kept()
+        self._abandoned = [*self._abandoned, *self._kept()]
         self.outbox.confirm(self.outbox.last)
 
     def end(self) -> None:
@@ -175,7 +171,7 @@ class Link:
     def unconfirmed(self) -> list[object]:
         """Return the messages that the other side has not confirmed, as it would have read them, oldest first."""
         read = self.codec.read
-        kept = map(read, self._abandoned + self._kept())
+        kept = map(read, [*self._abandoned, *self._kept()])
         return [packet.value for packet in kept if isinstance(packet, Message)]
 
     def _kept(self) -> list[bytes]:
@@ -348,7 +344,7 @@ class Link:
         return (
             lane.expects == self.received + 1
             and type(packet) is Message
-            and not self._early_order
+            and not self._early
             and self.heard is None
             and self._has_room(size + OVERHEAD)
             and self.received < _LAST
@@ -371,13 +367,13 @@ class Link:
         if number > self.received + 1:
             if not lane.overtakes:
                 raise Malformed(f"packet {number} came, and {self.received + 1} is next")
-            self._keep_early(number, packet, size)
+            if self._early is None:
+                self._early = Early()
+            self._early.keep(number, packet, size, self.options.buffer)
             return new
         self._take(number, packet, size, new, may_wait=lane.overtakes)
-        while self._early_order and self._early_order[0] <= self.received + 1:
-            number = heappop(self._early_order)
-            packet, size = self._early.pop(number)
-            self._early_size -= size + OVERHEAD
+        while self._early and self._early.first <= self.received + 1:
+            number, packet, size = self._early.pop()
             self._take(number, packet, size, new, may_wait=True)
         return new
 
@@ -399,13 +395,6 @@ class Link:
     def _has_room(self, cost: int) -> bool:
         """Tell whether the inbox may take a message (rule 3); an empty one takes any."""
         return not self.inbox_size or self.inbox_size + cost <= self.options.buffer * 3 // 2
-
-    def _keep_early(self, number: int, packet: Packet, size: int) -> None:
-        """Hold a packet until the gap before it is filled; what finds no room is sent again, since it is not acked."""
-        if number not in self._early and self._early_size + size + OVERHEAD <= self.options.buffer:
-            self._early[number] = (packet, size)
-            heappush(self._early_order, number)
-            self._early_size += size + OVERHEAD
 
     def _accept(self, packet: Packet, size: int, new: Batch) -> None:
         if isinstance(packet, Message):

@@ -10,16 +10,15 @@ Rule 4: a broadcast that its slow-consumer policy drops leaves its number behind
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
 OVERHEAD: Final = 64
-"""Bytes that each packet is counted for besides its own: about what Python and the deque add."""
+"""Bytes that each packet is counted for besides its own: about what Python and the list add."""
 DROPPED: Final = 8
-"""Bytes that a number without its packet is counted for: its slot in the deque."""
+"""Bytes that a number without its packet is counted for: its slot in the list."""
 GAP: Final = 7
 """Bytes that a dropped packet may take in a frame: those of `["k",1]`; a run of them takes less."""
 
@@ -69,7 +68,7 @@ class Outbox:
         """The number of the newest packet."""
         self.size = 0
         """Bytes that are kept, each packet counted with its overhead."""
-        self._items: deque[bytes | None] = deque()  # None: this number was dropped
+        self._items: list[bytes | None] = []  # None: this number was dropped; a list, which weighs little while empty
         self._droppable: Droppable | None = None
         self._forgotten = 0  # bytes that are not kept any more, each packet counted as in `size`
 
@@ -145,7 +144,7 @@ class Outbox:
         if start == 0 and self.size <= limit:
             return list(self._items)
         chosen: list[bytes | None] = []
-        for words in islice(self._items, start, None):
+        for words in self._items[start:]:
             limit -= (gap if words is None else len(words)) + 1  # one for what joins it to the next
             if limit < 0 and chosen:
                 break
@@ -160,9 +159,10 @@ class Outbox:
         if count <= self.confirmed:
             return False
         before = self.size
-        for _ in range(count - self.confirmed):
-            words = self._items.popleft()
+        known = count - self.confirmed
+        for words in self._items[:known]:
             self.size -= DROPPED if words is None else len(words) + OVERHEAD
+        del self._items[:known]
         self._forgotten += before - self.size
         self.confirmed = count
         if self._droppable is not None:

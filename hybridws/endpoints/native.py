@@ -545,7 +545,7 @@ class Newcomer:
 _SID: Final = r"/v1/(?P<sid>[A-Za-z0-9_.-]{1,64})"
 
 ROUTES: Final = (
-    Route(at(r"/v1/open"), {"POST": _open}, Risk.WRITES, refuse=refuse_in_packet),
+    Route(at(r"/v1/open"), {"POST": _open}, Risk.WRITES, once=True, refuse=refuse_in_packet),
     Route(at(r"/v1/websocket"), {"GET": _websocket}, Risk.WRITES, "websocket", refuse=refuse_in_packet),
     Route(at(rf"{_SID}/poll"), {"POST": _poll}, Risk.WRITES, "poll", refuse=refuse_in_packet),
     Route(at(rf"{_SID}/stream"), {"POST": _stream}, Risk.WRITES, "stream", refuse=refuse_in_packet),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hybridws.errors import Refused
 from hybridws.exchange import Answer, Gone
-from hybridws.gate import Risk
+from hybridws.gate import VARYING, Risk
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("hybridws")
 
-VARYING: Final = {"Vary": "Origin"}
-"""On every answer, since each depends on who asked: no cache may give one page's to another."""
 PLAIN: Final = {"Content-Type": "text/plain; charset=UTF-8"}
 NO_SNIFFING: Final = {"X-Content-Type-Options": "nosniff"}
 
@@ -63,6 +61,8 @@ class Route(NamedTuple):
     """The transport that must be on offer for the address to exist."""
     legacy: bool = False
     cors: bool = True
+    once: bool = False
+    """A client asks for it once: the head of such a request is not worth remembering."""
     refuse: Refusal = refuse_in_text
     """Writes the body and the headers of a refusal."""
 

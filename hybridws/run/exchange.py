@@ -18,7 +18,6 @@ from hybridws.tasks import become_task
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hybridws.core.heads import Head
     from hybridws.endpoints import Lost
     from hybridws.endpoints.routes import Found
     from hybridws.exchange import Answer, Request, Watcher
@@ -29,8 +28,13 @@ if TYPE_CHECKING:
 class Known(NamedTuple):
     """What a head says: the same for each request with the same head."""
 
-    head: Head
+    data: bytes
+    """The head itself."""
     request: Request
+    length: int
+    """Bytes of the body."""
+    keeps: bool
+    """Whether the connection stays for another request."""
     server: Server
     found: Found | Lost
 
@@ -38,18 +42,20 @@ class Known(NamedTuple):
 class FrontExchange:
     """One request that the front answers."""
 
-    __slots__ = ("_begun", "_bell", "_body", "_complete", "_front", "_head", "_keeps", "_known", "watcher")
+    __slots__ = ("_begun", "_bell", "_body", "_complete", "_front", "_head", "_keeps", "_known", "lack", "watcher")
 
     def __init__(self, front: Front, known: Known, body: bytes) -> None:
         """Begin with as much of the body as is there."""
         self._front: Front | None = front
         self._known = known
         self._body: bytes | bytearray = body
+        self.lack = known.length - len(body)
+        """Bytes of the body that have not come yet."""
         self._bell: Bell | None = None
         self._head = b""  # of a stream, until its first chunk
         self._begun = False
         self._complete = False
-        self._keeps = known.head.keeps
+        self._keeps = known.keeps
         self.watcher: Watcher | None = None
 
     # ── for the endpoints ─────────────────────────────────────────────────────────────────────────────────────────
@@ -71,12 +77,13 @@ class FrontExchange:
 
     async def read(self, limit: int) -> bytes:
         """Return the body. Raises TooLarge over `limit` bytes, TooSlow, Gone."""
-        length = self._known.head.length
+        length = self._known.length
         if length > limit:
             raise TooLarge(f"a body of {length} bytes, and {limit} are allowed (max_batch)")
         if self.lack:
             await self._wait_for()
-        return bytes(self._body)
+        body, self._body = bytes(self._body), b""  # a poll that is parked keeps nothing of what it brought
+        return body
 
     async def _wait_for(self) -> None:
         """Wait for the rest of a body, as long as it comes fast enough."""
@@ -157,11 +164,6 @@ class FrontExchange:
     # ── for the front ─────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
-    def lack(self) -> int:
-        """Bytes of the body that have not come yet."""
-        return self._known.head.length - len(self._body)
-
-    @property
     def is_unasked(self) -> bool:
         """Whether much of a body has come for which nobody has asked."""
         return self._bell is None and len(self._body) > WRITE_AHEAD
@@ -170,11 +172,12 @@ class FrontExchange:
         """Take more of the body, and return what stands behind it."""
         if isinstance(self._body, bytes):
             self._body = bytearray(self._body)  # a body in a million pieces costs what one in a few costs
-        lack = self.lack
-        self._body += data[:lack]
+        taken = data[: self.lack]
+        self._body += taken
+        self.lack -= len(taken)
         if self._bell:
             self._bell.ring()
-        return data[lack:]
+        return data[len(taken) :]
 
     def room(self) -> None:
         """Note that the network takes more again."""

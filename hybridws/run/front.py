@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
-from multidict import CIMultiDict, CIMultiDictProxy
-
 from hybridws.core.heads import END, cookies_of, query_of, read
 from hybridws.endpoints import Lost, Missing, find, serve
 from hybridws.exchange import Request
@@ -117,7 +115,7 @@ class Front(asyncio.Protocol):
         """Wait for a connection."""
         self._site = site
         self._exchange: FrontExchange | None = None
-        self._known: dict[bytes, Known] = {}
+        self._known: list[Known] = []  # the newest last; so few that looking through them is quick
         self._ahead: bytes | bytearray = b""  # what has come behind the request that is under way ...
         self._at = 0  # ... from here on
         self._skip = 0  # bytes of a body that nobody wants
@@ -193,7 +191,7 @@ class Front(asyncio.Protocol):
             self._hand_on(data[at:])
             return
         begins = end + len(END)
-        ends = begins + known.head.length
+        ends = begins + known.length
         if ends < len(data):
             self._ahead, self._at = data, ends
         self._exchange = FrontExchange(self, known, data[begins:ends])
@@ -215,9 +213,9 @@ class Front(asyncio.Protocol):
 
     def _know(self, data: bytes) -> Known | None:
         """Learn what a head says, or remember it; None for one that is not ours."""
-        known = self._known.get(data)
-        if known is not None:
-            return known
+        for known in self._known:
+            if known.data == data:
+                return known
         head = read(data)
         mount = self._site.mount_of(head.path) if head else None
         if head is None or mount is None:
@@ -226,8 +224,7 @@ class Front(asyncio.Protocol):
         options = server.options
         if not options.direct or (head.upgrades and options.compress):
             return None
-        headers = CIMultiDictProxy(CIMultiDict(head.headers))
-        cookies = cookies_of(headers.get("Cookie", ""))
+        cookies = cookies_of(head.headers.get("Cookie", ""))
         if cookies is None:
             return None
         request = Request(
@@ -235,7 +232,7 @@ class Front(asyncio.Protocol):
             path=head.path,
             tail=head.path[len(prefix) :],
             query=query_of(head.query),
-            headers=headers,
+            headers=head.headers,
             cookies=cookies,
             remote=self.peer,
             scheme=self._scheme,
@@ -247,9 +244,10 @@ class Front(asyncio.Protocol):
             if isinstance(lost.fault, Missing):
                 return None  # the application may have something there
             found = lost
-        if len(self._known) >= HEADS:
-            del self._known[next(iter(self._known))]
-        known = self._known[data] = Known(head, request, server, found)
+        known = Known(data, request, head.length, head.keeps, server, found)
+        if isinstance(found, Lost) or not found.route.once:
+            self._known.append(known)
+            del self._known[:-HEADS]
         return known
 
     def _hand_on(self, data: bytes) -> None:

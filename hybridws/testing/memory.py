@@ -12,10 +12,9 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from multidict import CIMultiDict
-
 from hybridws.core import codes
 from hybridws.core.codec import JSON, MSGPACK
+from hybridws.core.heads import Fields
 from hybridws.core.link import Link
 from hybridws.core.packets import Heartbeat
 from hybridws.errors import SessionClosed
@@ -64,7 +63,8 @@ async def talk(
             raise
 
     server = Server(run, Options.read(options))
-    request = Request("POST", "/v1/open", "/v1/open", query or {}, CIMultiDict(headers or {}), {}, "127.0.0.1", "http")
+    fields = Fields({name.lower(): value for name, value in (headers or {}).items()})
+    request = Request("POST", "/v1/open", "/v1/open", query or {}, fields, {}, "127.0.0.1", "http")
     session = server.open(CODECS[codec], request, await server.admit(request, auth))
     client = Client(server, session)
     try:

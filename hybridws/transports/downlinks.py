@@ -235,6 +235,7 @@ class Pump:
     def _stop(self) -> None:
         """Write nothing more, and let nobody hold this for the end that it would have had."""
         self._ended = True
+        self._exchange.watcher = None
         self._session.agenda.drop(self._expires, self._expire)
 
     def _flush(self) -> None:
@@ -261,7 +262,6 @@ class Pump:
         if self._manner.refuse and code in codes.ABRUPT:
             self._response.say(self._manner.refuse(code, why))
         self._response.end()
-        self._exchange.watcher = None
         self.seat.leave(reason)
 
     def _write(self) -> bool:

@@ -42,6 +42,9 @@ KINDS: Final = {
 """By codec."""
 
 
+_CUT: Final = (codes.ABNORMAL, "")
+
+
 class Carrier:
     """One WebSocket that carries a session both ways until either end closes."""
 
@@ -61,10 +64,10 @@ class Carrier:
 
     def __init__(self, socket: Socket, session: Session, kind: Kind, *, trial: bool) -> None:
         """Attach a WebSocket to its session; on `trial`, if another transport has the seat (see `Dock.attach`)."""
-        self.ended: tuple[int, str] = (codes.ABNORMAL, "")
+        self.ended = _CUT
         """The close code and reason with which the connection ended."""
-        self.at_end: Callable[[], None] | None = None
-        """Called once the connection has ended."""
+        self.at_end: Callable[[Carrier], None] | None = None
+        """Called with this once the connection has ended."""
         self.at_fault: Callable[[Refused, Request], None] | None = None
         """Called with what came and was refused, and the request that opened the session."""
         self._socket = socket
@@ -130,7 +133,7 @@ class Carrier:
         else:
             self._seat.close(code, reason)
         if self.at_end:
-            self.at_end()
+            self.at_end(self)
 
     def room(self) -> None:
         """Note that the network has taken what was written, and go on."""

@@ -898,13 +898,7 @@ async def test_nothing_is_left(place: Mounting, transport: str | None) -> None:
             await until(lambda: session.online)
         await until(lambda: not proxy.counters.open)
         assert not {task for task in asyncio.all_tasks() - tasks if "client" in repr(task.get_coro())}
-    await until(
-        lambda: (
-            not asyncio.all_tasks()
-            - before
-            - {task for task in asyncio.all_tasks() if "hybridws handler" in task.get_name()}
-        )
-    )
+    await until(lambda: not asyncio.all_tasks() - before - {session.handler for session in here.server.sessions})
     gc.collect()  # an unclosed session or socket would warn now, and a warning is an error
 
 
