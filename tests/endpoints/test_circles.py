@@ -25,7 +25,7 @@ TIMES: Final = 3
 
 
 async def polls(place: Place, dial: Dial) -> None:
-    """Polls that are answered, one that another takes the place of, and one that is cut."""
+    """Have polls that are answered, one that another takes the place of, and one that is cut."""
     talk = dial(place)
     await talk.open()
     assert (await talk.poll(["#", 1], ["m", "one"])).status == 200
@@ -38,7 +38,7 @@ async def polls(place: Place, dial: Dial) -> None:
 
 
 async def a_stream_that_is_cut(place: Place, dial: Dial) -> None:
-    """A stream, cut in the middle."""
+    """Have a stream, cut in the middle."""
     talk = dial(place)
     await talk.open()
     stream = await talk.stream()
@@ -50,7 +50,7 @@ async def a_stream_that_is_cut(place: Place, dial: Dial) -> None:
 
 
 async def a_stream_that_ends(place: Place, dial: Dial) -> None:
-    """A stream whose session ends."""
+    """Have a stream whose session ends."""
     talk = dial(place, "msgpack")
     await talk.open()
     stream = await talk.stream()
@@ -59,7 +59,7 @@ async def a_stream_that_ends(place: Place, dial: Dial) -> None:
 
 
 async def a_websocket_that_is_cut(place: Place, dial: Dial) -> None:
-    """A WebSocket, on trial beside a stream, then cut."""
+    """Have a WebSocket, on trial beside a stream, then cut."""
     talk = dial(place)
     await talk.open()
     await talk.stream()
@@ -72,7 +72,7 @@ async def a_websocket_that_is_cut(place: Place, dial: Dial) -> None:
 
 
 async def a_websocket_that_ends(place: Place, dial: Dial) -> None:
-    """A WebSocket that opens the session, and closes it."""
+    """Have a WebSocket that opens the session, and closes it."""
     talk = dial(place)
     frames = await talk.websocket()
     await frames.say(["i", {"v": 1}])
@@ -82,7 +82,7 @@ async def a_websocket_that_ends(place: Place, dial: Dial) -> None:
 
 
 async def a_stranger(place: Place, dial: Dial) -> None:
-    """A WebSocket that is turned away, and a request that is."""
+    """Have a WebSocket that is turned away, and a request that is."""
     talk = dial(place)
     frames = await talk.websocket()
     await frames.say(["?"])
@@ -91,7 +91,7 @@ async def a_stranger(place: Place, dial: Dial) -> None:
 
 
 async def sockjs_polls(place: Place, _dial: Dial) -> None:
-    """The polls of a SockJS client, the last of them cut."""
+    """Have the polls of a SockJS client, the last of them cut."""
     wire, other = await Wire.to(place.origin), await Wire.to(place.origin)
     await wire.request("POST", place.at("/0/a/xhr"))
     await wire.reply()
@@ -106,7 +106,7 @@ async def sockjs_polls(place: Place, _dial: Dial) -> None:
 
 
 async def a_sockjs_websocket(place: Place, _dial: Dial) -> None:
-    """A WebSocket of SockJS that the client closes."""
+    """Have a WebSocket of SockJS that the client closes."""
     socket = await Socket.to(place, "/0/b/websocket")
     assert await socket.message() == "o"
     await socket.send(TEXT, b'["one"]')
