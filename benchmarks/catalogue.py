@@ -31,6 +31,9 @@ _PLAIN: Final = {"ws": ("raw", "/")}
 _BETWEEN: Final = ("ws-echo-1", "ws-echo-16", "fanout-1000")
 """Where it is shown what each of compiling and uvloop gives by itself."""
 
+_SMALL: Final = ("ws-echo-1", "ws-echo-16", "fanout-1000", "fanout-5000", "opens")
+"""What floor.py can do: small messages."""
+
 PEERS: Final = (
     Peer("run", "**hybridws**, own runner", "own", "ours_run.py", _NATIVE),
     Peer("run-sockjs", "**hybridws**, own runner, SockJS dialect", "own", "ours_run.py", _SOCKJS),
@@ -42,6 +45,7 @@ PEERS: Final = (
     ),
     Peer("ours", "**hybridws**, mounted", "own", "ours.py", _NATIVE),
     Peer("ours-sockjs", "**hybridws**, mounted, SockJS dialect", "own", "ours.py", _SOCKJS),
+    Peer("floor", "nothing but sockets, uvloop", "own", "floor.py", _PLAIN, _SMALL),
     Peer("uwebsockets", "uWebSockets (socketify)", "venv", "uwebsockets.py", _PLAIN),
     Peer("ws", "ws (Node)", "node", "ws.mjs", _PLAIN),
     Peer("aiohttp", "aiohttp, plain", "venv", "aiohttp_plain.py", _PLAIN),

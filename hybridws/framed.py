@@ -55,6 +55,7 @@ class Framed:
         "_owed",
         "_paused",
         "_reader",
+        "_stopped",
         "_timer",
         "_transport",
         "full",
@@ -73,20 +74,21 @@ class Framed:
         self._owed: bytes | None = None  # the newest ping, if the network was full when it came
         self._early = early
         self._paused = True
+        self._stopped = True  # the transport reads no more, or somebody before us may have seen to that
         self._busy = False  # there is more to read than one turn of the loop is for
         self._closing = False
         self._left = False
         self._timer: asyncio.TimerHandle | None = None
         transport.set_write_buffer_limits(WRITE_AHEAD)
         transport.set_protocol(cast("asyncio.Protocol", self))
-        transport.pause_reading()
 
     # ── what asyncio tells ────────────────────────────────────────────────────────────────────────────────────────
 
     def data_received(self, data: bytes) -> None:
         """Read frames, and hand them on."""
-        if self._paused:  # a transport may still deliver what it had read
+        if self._paused:  # the transport is stopped only now: most pauses are over before anything comes
             self._early += data
+            self._stop()
             return
         frames = self._reader.feed(data)
         for at, (opcode, payload) in enumerate(frames):
@@ -99,7 +101,7 @@ class Framed:
                 self._control(opcode, payload)
         if self._reader.more and not (self._busy or self._left):
             self._busy = True
-            self._transport.pause_reading()
+            self._stop()
             asyncio.get_running_loop().call_soon(self._go_on)
         if self._reader.broken and not self._left:
             self._break(*self._reader.broken)
@@ -195,7 +197,6 @@ class Framed:
         """Hear nothing until `resume`."""
         if not (self._paused or self._closing or self._left):
             self._paused = True
-            self._transport.pause_reading()
 
     def resume(self) -> None:
         """Hear again, first what had come before."""
@@ -207,8 +208,13 @@ class Framed:
         self._read_on()
 
     def _read_on(self) -> None:
-        if not (self._paused or self._busy or self._left):  # what was early may have been too much
+        if self._stopped and not (self._paused or self._busy or self._left):  # what was early may have been too much
+            self._stopped = False
             self._transport.resume_reading()
+
+    def _stop(self) -> None:
+        self._stopped = True
+        self._transport.pause_reading()
 
     def _end(self, code: int, reason: str) -> None:
         if self._left:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, OrderedDict
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,7 @@ SUSPICIOUS: Final = 20
 """Opens in a row through one address, for several clients, after which that is taken for a proxy's."""
 
 
+@lru_cache(maxsize=1024)
 def counted_as(address: str) -> str:
     """Return what an address is counted as: an IPv6 address as its /64, whatever is no address as it is."""
     try:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 SAFE_INTEGER: Final = 2**53
 """Integers from here on are not the same number in JavaScript."""
+_PLAIN: Final = frozenset((str, bool, type(None)))
+"""Of these nothing can be wrong, and most items are one."""
+_encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def is_safe(number: int) -> bool:
@@ -34,14 +37,16 @@ def fault(value: object, options: Options, *, packet: bool = False) -> str | Non
     while level:
         deeper: list[object] = []
         for item in level:
+            if type(item) in _PLAIN or (type(item) is int and is_safe(item)):
+                continue
             if flaw := _flaw(item):
                 return flaw
             if isinstance(item, dict | list | tuple):
                 if not room:
                     return _too_deep(options)
                 deeper.extend(item.values() if isinstance(item, dict) else item)
-            if elements + len(deeper) > options.max_elements:
-                return f"it has more than {options.max_elements} elements (max_elements)"
+                if elements + len(deeper) > options.max_elements:
+                    return f"it has more than {options.max_elements} elements (max_elements)"
         elements += len(deeper)
         level = deeper
         room -= 1
@@ -71,7 +76,7 @@ def json_text(value: object, options: Options, *, packet: bool = False) -> str:
     """Encode a value as compact JSON; `packet` as for `fault`. Raises Unsendable."""
     if why := fault(value, options, packet=packet):
         raise Unsendable(f"this message cannot be sent: {why}")
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _encode(value)
 
 
 def json_value(text: str, options: Options, *, packet: bool = False) -> Any:  # noqa: ANN401 - a JSON value is what it is
