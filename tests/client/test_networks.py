@@ -13,7 +13,7 @@ from hybridws.client.watch import LEAST_PATIENCE
 from hybridws.core import ladder
 from hybridws.core.ladder import Ladder
 from hybridws.testing import HostileProxy
-from tests.client.ground import CODECS, TRANSPORTS, Diary, echo, take, until, within
+from tests.client.ground import CODECS, TRANSPORTS, Diary, echo, listen, take, until, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SLACK: Final = 5
 """The figures are those of a machine with nothing else to do; a busy one is this much slower at most."""
+WORDS: Final = 60
 TRIP: Final = 0.1
 """Seconds of a slow network's round trip."""
 MODES: Final = (
@@ -152,6 +153,20 @@ async def test_who_talks_on_while_a_connection_freezes(place: Mounting, transpor
         talking = asyncio.create_task(talk())
         assert await take(session, 1, 2 * SLACK) == ["still there?"]
         talking.cancel()
+
+
+async def test_who_only_talks_over_polls_asks_once_a_word(place: Mounting) -> None:
+    """Each word takes one request, on a connection that is kept: nothing is asked anew because no answer is owed."""
+    here = await place(listen)
+    async with HostileProxy(here.url) as proxy, hybridws.connect(proxy.url, transports=("poll",)) as session:
+        await asyncio.sleep(0.3)  # a poll is held now
+        before = proxy.counters
+        for word in range(WORDS):
+            await session.send(word)
+            await asyncio.sleep(0.05)
+        made = proxy.counters
+        assert made.requests - before.requests <= WORDS + 5
+        assert made.connections - before.connections <= 2
 
 
 async def test_silence_on_both_sides(place: Mounting) -> None:
