@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from aiohttp import ClientError, HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -132,6 +132,7 @@ def applications(app: web.Application) -> Iterator[web.Application]:
 class HttpExchange:
     """One request that aiohttp handles: what is said is kept until the handler's coroutine has written it."""
 
+    silent: ClassVar = True
     __slots__ = (
         "_answer",
         "_closes",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,6 +126,8 @@ class Watcher(Protocol):
 class Exchange(Protocol):
     """One HTTP request under way. Writing never waits; what the network does not take at once is kept."""
 
+    silent: ClassVar[bool]
+    """Nobody tells the watcher that the client has left: whoever waits has to look."""
     watcher: Watcher | None
 
     @property

@@ -326,7 +326,7 @@ class Server:
             self.renew(session, admission)
         session.on_auth = self._on_auth
         self._sessions[sid] = session
-        session.at_end(self._on_end)
+        session.on_end = self._on_end
         self._kept[session] = name or sid
         self._named[name or sid] = session
         self._fresh[sid] = address = self.gate.address(request)

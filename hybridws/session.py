@@ -109,6 +109,7 @@ class Session:
         "key",
         "link",
         "on_auth",
+        "on_end",
         "on_message",
         "opened_at",
         "round_trip",
@@ -118,7 +119,7 @@ class Session:
         "user",
     )
 
-    def __init__(  # noqa: PLR0913, PLR0917 - who it is, and what it shares with others
+    def __init__(  # noqa: PLR0913, PLR0915, PLR0917 - who it is, and what it shares with others
         self,
         sid: str,
         link: Link,
@@ -160,6 +161,8 @@ class Session:
         self.attend = attend
         self.agenda: Final = agenda or Agenda()
         self.on_auth: Callable[[Session, Any], None] | None = None
+        self.on_end: Callable[[Session], None] | None = None
+        """The server's; the application's are those of `at_end`."""
         self.on_message: Callable[[Session, Any], object] | None = None
         """The application's plain function, if it has no coroutine for a session."""
         self.expires_at: float | None = None
@@ -177,7 +180,7 @@ class Session:
         self._line: Line | None = None  # those who wait to send; in most sessions nobody ever does
         self.bells: Final[list[Callable[[], None]]] = []
         """Called at all news that somebody may wait for: room, words of ours without a seat, an attach, the end."""
-        self._at_end: list[Callable[[Session], None]] = []
+        self._at_end: tuple[Callable[[Session], None], ...] = ()
         self._done: asyncio.Event | None = None
         self._calls: Calls | None = None
 
@@ -391,12 +394,11 @@ class Session:
         if self.closed:
             callback(self)
         elif callback not in self._at_end:
-            self._at_end.append(callback)
+            self._at_end += (callback,)
 
     def not_at_end(self, callback: Callable[[Session], None]) -> None:
         """Take back what was asked with `at_end`."""
-        if callback in self._at_end:
-            self._at_end.remove(callback)
+        self._at_end = tuple(other for other in self._at_end if other != callback)
 
     def lose(self, code: int, reason: str) -> None:
         """End the session because its client cannot be reached, or has gone."""
@@ -433,8 +435,8 @@ class Session:
             self._line.dismiss(error)
         if self._calls:
             self._calls.end(error)
-        callbacks, self._at_end = self._at_end, []
-        for callback in callbacks:
+        callbacks, self._at_end = self._at_end, ()
+        for callback in (self.on_end, *callbacks) if self.on_end else callbacks:
             try:
                 callback(self)
             except Exception:

@@ -330,7 +330,8 @@ class Poll:
         self._due = False
         self._slot = 0.0
         self._seat = seat = session.attach("poll", self._wake)
-        seat.probe = self._is_gone
+        if visit.exchange.silent:
+            seat.probe = self._is_gone
         # Every answer acks; one is due before its time only when much more has come than stands here.
         seat.lane.owes, seat.lane.acked, seat.lane.acked_bytes = False, session.link.ackable, session.link.came
         visit.exchange.watcher = self

@@ -7,7 +7,7 @@ import time
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from hybridws.errors import TooLarge, TooSlow
 from hybridws.exchange import Gone
@@ -42,6 +42,7 @@ class Known(NamedTuple):
 class FrontExchange:
     """One request that the front answers."""
 
+    silent: ClassVar = False
     __slots__ = ("_begun", "_bell", "_body", "_complete", "_front", "_head", "_keeps", "_known", "lack", "watcher")
 
     def __init__(self, front: Front, known: Known, body: bytes) -> None:

@@ -198,7 +198,8 @@ class Pump:
         self._ended = False
         self._expires = 0.0  # what its end by age is called in the agenda
         self.seat: Seat = session.attach(name, self._wake)
-        self.seat.probe = self._is_gone
+        if exchange.silent:
+            self.seat.probe = self._is_gone
         exchange.watcher = self
 
     def begin(self, most: float = 0.0) -> None:
