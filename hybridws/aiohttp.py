@@ -262,9 +262,11 @@ class HttpExchange:
     async def _write(self) -> None:
         while self._answer is None and self.response is None and not self._lost:
             await self._news.wait()
+        if self._lost:
+            return
         if self._answer:
             await self._write_whole(self._answer)
-        elif self.response is not None and not self._lost:
+        elif self.response is not None:
             await self._write_stream(self.response)
 
     async def _write_stream(self, response: web.StreamResponse) -> None:

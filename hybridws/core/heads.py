@@ -18,7 +18,9 @@ LONGEST: Final = 8190
 """Bytes of a head that is read here; aiohttp's own limit of a single line."""
 MOST_HEADERS: Final = 64
 SHARED: Final = 256
-"""Bytes of a header that is remembered for others: long ones are somebody's own, cookies above all."""
+"""Bytes of a header that is remembered for others: a long one is somebody's own."""
+_OWN: Final = ("authorization:", "cookie:", "proxy-authorization:", "sec-websocket-key:")
+"""These are, too; and what is secret is kept no longer than its request."""
 
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _METHODS: Final = {b"GET": "GET", b"POST": "POST"}
@@ -89,7 +91,7 @@ def read(data: bytes) -> Head | None:
     method = _METHODS[verb]
     seen: dict[str, str] = {}
     for line in block.decode("ascii").split("\r\n")[:-1]:
-        name, value = (_shared if len(line) <= SHARED else _field)(line)
+        name, value = _field(line) if len(line) > SHARED or line.lower().startswith(_OWN) else _shared(line)
         if name in seen or name in _FOREIGN:
             return None
         seen[name] = value

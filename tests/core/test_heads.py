@@ -13,7 +13,8 @@ from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
 from yarl import URL
 
-from hybridws.core.heads import END, LONGEST, MOST_HEADERS, cookies_of, query_of, read
+from hybridws.core import heads as room
+from hybridws.core.heads import END, LONGEST, MOST_HEADERS, SHARED, cookies_of, query_of, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,6 +138,19 @@ def test_a_value_loses_the_blanks_around_it(value: str) -> None:
     assert head
     assert head.headers["Origin"] == value.strip("\t ")
     agree(head, data)
+
+
+def test_secrets_are_not_remembered() -> None:
+    """What others say alike is shared between requests; a cookie or a password is nobody else's, and not kept."""
+    remembered = vars(room)["_shared"].cache_info
+    line, before = "GET / HTTP/1.1", remembered().currsize
+    for name in ("Cookie", "COOKIE", "Authorization", "proxy-authorization", "Sec-WebSocket-Key", "X" * SHARED):
+        assert ours(written(line, "Host: a", f"{name}: secret=1"))
+    assert remembered().currsize <= before + 1  # the Host
+    one, other = (ours(written(line, "Host: a", "User-Agent: a browser")) for _ in range(2))
+    assert one
+    assert other
+    assert one.headers["User-Agent"] is other.headers["User-Agent"]
 
 
 @pytest.mark.parametrize("connection", ["Upgrade", "upgrade", "keep-alive, Upgrade", "Keep-Alive, upgrade"])
