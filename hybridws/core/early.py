@@ -22,9 +22,10 @@ class Early:
         self._order: list[int] = []  # their numbers, a heap
         self._size = 0  # bytes, each packet counted with its overhead
 
-    def __len__(self) -> int:
-        """Count what is held."""
-        return len(self._order)
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is held; not by `__len__`, since the compiler takes every object for true."""
+        return not self._order
 
     def keep(self, number: int, packet: Packet, size: int, room: int) -> None:
         """Hold a packet; what finds no place in `room` bytes is sent again, since it is not acked."""
@@ -33,10 +34,9 @@ class Early:
             heappush(self._order, number)
             self._size += size + OVERHEAD
 
-    @property
-    def first(self) -> int:
-        """The lowest number that is held."""
-        return self._order[0]
+    def has(self, number: int) -> bool:
+        """Tell whether a packet of this number or a lower one is held."""
+        return bool(self._order) and self._order[0] <= number
 
     def pop(self) -> tuple[int, Packet, int]:
         """Give the packet of the lowest number, and hold it no more."""

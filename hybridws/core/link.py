@@ -344,7 +344,7 @@ class Link:
         return (
             lane.expects == self.received + 1
             and type(packet) is Message
-            and not self._early
+            and (self._early is None or self._early.empty)
             and self.heard is None
             and self._has_room(size + OVERHEAD)
             and self.received < _LAST
@@ -372,7 +372,7 @@ class Link:
             self._early.keep(number, packet, size, self.options.buffer)
             return new
         self._take(number, packet, size, new, may_wait=lane.overtakes)
-        while self._early and self._early.first <= self.received + 1:
+        while self._early is not None and self._early.has(self.received + 1):
             number, packet, size = self._early.pop()
             self._take(number, packet, size, new, may_wait=True)
         return new
