@@ -1,13 +1,15 @@
 // What the tests have the JavaScript client do; the same words run in Node and in a browser's page.
 
 const PATIENCE = 40_000; // ms
+const SETTLING = 10_000; // ms after the talk in which the client must have found its way: five times what it takes
 
 /**
  * Open a session, send `count` numbered messages, one every `every` ms, and take as many from the server, which numbers
  * its own ("d1", "d2" ...) and echoes ours ("u1" ...), which are longer by so many letters as `pad` says. Returns what
- * came and how it went; `silence` is the longest time in ms in which nothing came, once something had.
+ * came and how it went; `silence` is the longest time in ms in which nothing came, once something had. `settles` names
+ * the transport that is the right one: on a busy machine the talk may be over before it is there.
  */
-export async function converse(HybridWS, url, { options = {}, count = 200, every = 10, pad = 0, extra = {} }) {
+export async function converse(HybridWS, url, { options = {}, count = 200, every = 10, pad = 0, settles = null, extra = {} }) {
   const story = { transports: [], states: [], down: [], back: [], silence: 0, error: null, info: null };
   const ws = new HybridWS(url, [], { ...options, ...extra });
   const begun = performance.now();
@@ -44,6 +46,10 @@ export async function converse(HybridWS, url, { options = {}, count = 200, every
     };
     say();
   });
+  const patience = performance.now() + SETTLING;
+  while (settles && ws.transport != settles && ws.readyState == 1 && performance.now() < patience) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
   story.last = ws.transport;
   const closed = new Promise((resolve) => ws.addEventListener("close", resolve));
   if (ws.readyState < 2) {

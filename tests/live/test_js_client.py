@@ -132,7 +132,7 @@ async def test_node_when_what_carries_freezes(serve: Serve, transport: str) -> N
 async def test_node_through(serve: Serve, mode: str) -> None:
     """Each hostile network lets both sides' messages through, over what it leaves."""
     async with HostileProxy(f"{await serve(application())}/talk", mode) as proxy:
-        story = await in_node(proxy.url, {})
+        story = await in_node(proxy.url, {"settles": MODES[mode]})
     check_settled(story, mode)
 
 
@@ -160,7 +160,7 @@ async def through(serve: Serve, browser: Browser, mode: str) -> None:
     async with HostileProxy(await serve(application())) as proxy, browser.tab("one", proxy.url) as tab:
         await tab.until("document.documentElement.dataset.ready")
         proxy.mode = mode
-        story = await tab.call("converse", f"{proxy.url}/talk", {})
+        story = await tab.call("converse", f"{proxy.url}/talk", {"settles": MODES[mode]})
     check_settled(story, mode)
 
 
