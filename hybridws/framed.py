@@ -49,8 +49,10 @@ class Framed:
     __slots__ = (
         "_busy",
         "_closing",
+        "_cut",
         "_early",
         "_left",
+        "_lost",
         "_out",
         "_owed",
         "_paused",
@@ -78,6 +80,8 @@ class Framed:
         self._busy = False  # there is more to read than one turn of the loop is for
         self._closing = False
         self._left = False
+        self._lost = False  # the connection has ended, and that is told when what came before it has been heard
+        self._cut = False  # we have ended it, and want to hear nothing more
         self._timer: asyncio.TimerHandle | None = None
         transport.set_write_buffer_limits(WRITE_AHEAD)
         transport.set_protocol(cast("asyncio.Protocol", self))
@@ -149,8 +153,10 @@ class Framed:
         """Let the transport close: half a WebSocket is none."""
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
-        """Tell the listener."""
-        self._end(codes.ABNORMAL, "")
+        """Tell the listener, once it has heard what came before."""
+        self._lost = True
+        if self._cut or not self._paused:
+            self._end(codes.ABNORMAL, "")
 
     def pause_writing(self) -> None:
         """Note that the network takes no more."""
@@ -191,7 +197,10 @@ class Framed:
 
     def abort(self) -> None:
         """Cut the connection at once."""
+        self._cut = True
         self._transport.abort()
+        if self._lost:
+            self._end(codes.ABNORMAL, "")
 
     def pause(self) -> None:
         """Hear nothing until `resume`."""
@@ -205,6 +214,8 @@ class Framed:
         self._paused = False
         early, self._early = self._early, b""
         self.data_received(early)
+        if self._lost and not self._paused:
+            self._end(codes.ABNORMAL, "")
         self._read_on()
 
     def _read_on(self) -> None:

@@ -12,6 +12,7 @@ from tests.conformance.wire import BINARY, TEXT, Witness, echo, handshake, until
 from tests.endpoints.native_wire import CODECS, encode, said
 
 if TYPE_CHECKING:
+    from hybridws import Session
     from tests.conformance.peers import Mounting
     from tests.endpoints.native_wire import Batch, Dial
 
@@ -434,3 +435,48 @@ async def test_wrong_websocket_version(place: Mounting, dial: Dial) -> None:
     headers = {**handshake(), "Sec-WebSocket-Version": "12"}
     answer = await (await dial(await place(echo)).look("/v1/websocket", headers)).answer()
     assert answer.status == 426
+
+
+async def test_what_comes_while_it_is_asked_who_that_is(place: Mounting, dial: Dial) -> None:
+    """Frames that follow the first one at once, and even the connection's end, wait until the client is known."""
+
+    async def ask(_request: object, _auth: object) -> str:
+        await asyncio.sleep(0.2)
+        return "somebody"
+
+    heard: list[object] = []
+
+    async def listen(session: Session) -> None:
+        heard.extend([message async for message in session])
+
+    here = await place(listen, authenticate=ask)
+    talk = dial(here)
+    await talk.open(auth=1)
+    session = talk.session
+    frames = await talk.websocket()
+    await frames.say(talk.attach(auth=2))
+    await frames.say(["#", 1], ["m", "one"])
+    await frames.say(["m", "two"], ["c", 1000, "bye"])
+    await frames.socket.wire.close()
+    await until(lambda: heard)
+    assert heard == ["one", "two"]
+    assert session.closed == (1000, "bye", "remote")
+    await until(lambda: session.seat is None and not vars(here.server)["_carriers"])
+
+
+async def test_an_end_while_it_is_asked_who_that_is(place: Mounting, witness: Witness, dial: Dial) -> None:
+    """A connection that breaks before its client is known has no seat afterwards."""
+
+    async def ask(_request: object, _auth: object) -> str:
+        await asyncio.sleep(0.2)
+        return "somebody"
+
+    here = await place(witness, authenticate=ask)
+    talk = dial(here)
+    await talk.open(auth=1)
+    frames = await talk.websocket()
+    await frames.say(talk.attach(auth=2))
+    await frames.socket.wire.close()
+    await until(lambda: talk.session.dock.attaches)
+    await until(lambda: talk.session.seat is None and not vars(here.server)["_carriers"])
+    assert talk.session.closed is None
