@@ -244,8 +244,9 @@ class HttpExchange:
     async def finish(self) -> web.StreamResponse:
         """Write what is said until the response is complete, and return it."""
         try:
-            if self._socket:
-                await self._socket.run()
+            socket, self._socket = self._socket, None  # no circle is left for the collector
+            if socket:
+                await socket.run()
             elif not isinstance(self.response, Upgraded):
                 await self._write()
                 if self._web.headers.get("Content-Encoding"):
@@ -297,7 +298,7 @@ class HttpExchange:
 
     def fail(self, answer: Answer) -> None:
         """Send this response, or cut the connection if another has begun."""
-        if self._answer or self._socket or self.response is not None:
+        if self._answer or self.response is not None:
             self.abort()
         else:
             self.answer(answer)

@@ -151,7 +151,8 @@ class WebSocket:
             self._timer.cancel()
         self._out.clear()
         self._news.set()  # the writer has nothing more to wait for
-        self.listener.left(code, reason)
+        listener, self.listener = self.listener, Nobody()  # no circle is left for the collector
+        listener.left(code, reason)
 
     async def _answer_close(self, code: int) -> None:
         """Send the close frame back and end the connection (RFC 6455 §5.5.1)."""
