@@ -13,7 +13,6 @@ import base64
 import binascii
 import json
 import re
-from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import msgpack
@@ -37,7 +36,7 @@ from hybridws.core.packets import (
     Request,
     Skipped,
 )
-from hybridws.core.values import check_arrived, check_size, fault, is_safe, json_text, json_value, utf8
+from hybridws.core.values import LONG, check_arrived, check_size, fault, is_safe, json_text, json_value, quoted, utf8
 from hybridws.errors import Malformed, Unsendable
 
 if TYPE_CHECKING:
@@ -194,7 +193,7 @@ def _json_dumps(packet: Packet, options: Options) -> bytes:
     if type(packet) is Message:
         value = packet.value
         if type(value) is str:
-            text = f'["m",{encode_basestring(value)}]'
+            text = f'["m",{quoted(value)}]'
         elif isinstance(value, bytes | bytearray | memoryview):
             text = f'["b","{base64.b64encode(value).decode()}"]'
         else:
@@ -224,12 +223,12 @@ _PLAIN: Final = re.compile(
     rf'|@","([A-Za-z0-9_.-]{{1,64}})","([A-Za-z0-9_-]{{1,64}})",{_COUNT},{_COUNT})\]'
 )
 """The lines that nearly all batches consist of: a text without escapes, an ack, a position, an attach without wishes.
-There is nothing in them to be checked but their size, so they need no JSON parser."""
+There is nothing in them to be checked but their size, so they need no JSON parser (it is quicker with a long text)."""
 
 
 def _plain(line: str) -> Packet | None:
     """Read a line that is as most are; None for another."""
-    found = _PLAIN.fullmatch(line)
+    found = _PLAIN.fullmatch(line) if len(line) < LONG else None
     if found is None:
         return None
     match found.lastindex:
@@ -245,7 +244,8 @@ def _plain(line: str) -> Packet | None:
 
 def _json_loads(data: str | bytes, options: Options) -> Batch:
     most = options.max_packets
-    parts = utf8(data).split("\n", 2 * most)  # no further: a megabyte of them would be a hundred
+    text = utf8(data)
+    parts = text.split("\n", 2 * most) if "\n" in text else [text]  # no further: a megabyte of them would be a hundred
     lines = [line for line in parts if line]
     if len(lines) > most or len(parts) > 2 * most:
         raise Malformed(f"a batch may hold {most} packets (max_packets), and this one has more lines than that")
@@ -259,7 +259,7 @@ def _json_loads(data: str | bytes, options: Options) -> Batch:
             batch.append((packet, size))
             continue
         array = json_value(line, options, packet=True)
-        if "\\u" in line:
+        if "\\" in line and "\\u" in line:
             _refuse_surrogates(array)
         check_arrived(size, options)
         packet = Message(_from_base64(array)) if type(array) is list and array[:1] == ["b"] else from_array(array)

@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import re
 import struct
-from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import TYPE_CHECKING, Final
 
 from hybridws.core.codec import BINARY, CLOSE, TEXT, Batch, Codec, Frame, shared
 from hybridws.core.packets import Close, Heartbeat, Message, Open, Packet
-from hybridws.core.values import check_arrived, check_size, json_text, json_value, utf8
+from hybridws.core.values import LONG, check_arrived, check_size, json_text, json_value, quoted, utf8
 from hybridws.errors import Malformed, Unsendable
 
 if TYPE_CHECKING:
@@ -32,9 +31,8 @@ _ESCAPED: Final = re.compile(r"[\x00-\x1f\u200c-\u200f\u2028-\u202f\u2060-\u206f
 
 def quote(text: str) -> str:
     """Write a text as JSON in which every character survives every browser."""
-    if text.isascii():
-        return encode_basestring_ascii(text)
-    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", encode_basestring(text))
+    words = quoted(text)
+    return words if words.isascii() else _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", words)
 
 
 def text_size(text: str) -> int:
@@ -103,7 +101,7 @@ _PLAIN: Final = re.compile(r'\["([^"\\\x00-\x1f]*)"\]')
 def _sockjs_loads(data: str | bytes, options: Options) -> Batch:
     """Read a JSON array of texts; over a WebSocket (`str`) also one text alone, or nothing."""
     text = utf8(data)
-    if plain := _PLAIN.fullmatch(text):
+    if len(text) < LONG and (plain := _PLAIN.fullmatch(text)):
         return [message_of(plain[1], options)]
     if not text:
         if isinstance(data, str):

@@ -33,6 +33,7 @@ from hybridws.core.packets import (
     Request,
     Skipped,
 )
+from hybridws.core.values import LONG
 from hybridws.errors import Malformed, MessageTooLarge, TooLarge, Unsendable
 from hybridws.options import Options
 
@@ -121,6 +122,24 @@ def test_text_keeps_every_character(codec: Codec) -> None:
     text = 'a\nb\r\n\x00\u2028\u2029"\\😀\ufeff\uffff'
     batch = codec.loads(carried(codec, Message(text), Message({text: [text]})), OPTIONS)
     assert [packet for packet, _ in batch] == [Message(text), Message({text: [text]})]
+
+
+@CODECS
+@pytest.mark.parametrize("size", [LONG - 10, LONG, 2 * LONG])
+def test_a_long_text_keeps_every_character_too(codec: Codec, size: int) -> None:
+    """It is read in another way than short ones, and with what stands beside it."""
+    for fragile in ("", "\\", "\\u0041", '"', '"]', "\n", "\x00", "\x1f", "\x7f", "é", "😀"):
+        text = "x" * size + fragile
+        batch = codec.loads(carried(codec, Ack(1), Message(text), Message("y")), OPTIONS)
+        assert [packet for packet, _ in batch] == [Ack(1), Message(text), Message("y")]
+
+
+@pytest.mark.parametrize("size", [0, LONG - 10, LONG, 2 * LONG])
+@pytest.mark.parametrize("broken", ["\x00", "\x1f", "\t", '"', "\\", "\\ud800", "\\u12", '",'])
+def test_a_text_is_read_as_strictly_whatever_its_length(size: int, broken: str) -> None:
+    """What JSON does not allow inside a text is refused in a long one as well."""
+    with pytest.raises(Malformed):
+        JSON.loads(f'["m","{"x" * size}{broken}{"x" * size}"]', OPTIONS)
 
 
 @given(st.lists(st.lists(st.sampled_from([b"1", b"2", b"33"]), min_size=1, max_size=3), max_size=12))

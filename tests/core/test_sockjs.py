@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hybridws.core.codec import BINARY, CLOSE, TEXT, Batch, Frame
 from hybridws.core.packets import Ack, Close, Heartbeat, Message, Open
 from hybridws.core.sockjs import BROKEN_JSON, PAYLOAD_EXPECTED, RAW, SOCKJS, close_of, message_of, quote, text_size
+from hybridws.core.values import LONG
 from hybridws.errors import Malformed, MessageTooLarge, TooLarge, Unsendable
 from hybridws.options import Options
 
@@ -120,6 +121,7 @@ def test_messages_in_a_row_share_a_frame() -> None:
 def test_every_fragile_character_is_escaped() -> None:
     """None of what browsers were seen to change or drop is sent as it is."""
     for code in FRAGILE:
+        assert chr(code) not in quote(f"{'x' * LONG}{chr(code)}")
         assert quote(f"é{chr(code)}").isascii() is False, "the é is left as it is"
         assert chr(code) not in quote(f"é{chr(code)}")
     assert quote("\x7f\x80\u2010\u2027\u2030\u2070\ue000\uffef😀") == '"\x7f\x80\u2010\u2027\u2030\u2070\ue000\uffef😀"'
@@ -135,6 +137,17 @@ def test_a_quoted_text_reads_back(text: str) -> None:
     assert SOCKJS.read(words) == Message(joined)
     assert b"\n" not in words
     assert b"\r" not in words
+
+
+@pytest.mark.parametrize("size", [0, LONG - 4, LONG, 2 * LONG])
+def test_a_text_of_any_length_is_read_alike(size: int) -> None:
+    """A long one is read in another way than short ones, and as strictly."""
+    text = "x" * size
+    assert received(f'["{text}"]') == [text]
+    assert received(f'["{text}","\\u00e9"]') == [text, "é"]
+    for broken in ("\x00", "\x1f", "\\", '"'):
+        with pytest.raises(Malformed, match=BROKEN_JSON):
+            SOCKJS.loads(f'["{text}{broken}"]', OPTIONS)
 
 
 def test_only_messages_are_read_back() -> None:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridws.core.values import (
+    LONG,
     SAFE_INTEGER,
     check_arrived,
     check_size,
@@ -20,6 +21,7 @@ from hybridws.core.values import (
     is_safe,
     json_text,
     json_value,
+    quoted,
     utf8,
 )
 from hybridws.errors import Malformed, MessageTooLarge, TooLarge, Unsendable
@@ -227,3 +229,15 @@ def test_any_text_is_either_malformed_or_a_value(text: str) -> None:
         assert refusal.reason  # noqa: PT017 - most examples are refused, and that is one of the two promises
     else:
         assert fault(value, OPTIONS) is None
+
+
+ONE_OF_EACH = [chr(code) for code in range(0x80)] + ["é", "\u2028", "\ud800", "😀", "\uffff"]
+
+
+@pytest.mark.parametrize("size", [0, 1, LONG - 1, LONG, LONG + 1, 2 * LONG])
+def test_a_text_is_quoted_alike_whatever_its_length(size: int) -> None:
+    """A long one takes another way, and none may come out as another text, whatever it holds and wherever."""
+    for filler in "xé":
+        for character in ONE_OF_EACH:
+            for text in (filler * size, character + filler * size, filler * size + character):
+                assert quoted(text) == json.dumps(text, ensure_ascii=False)
