@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from random import random
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from hybridws.seat import Seat
     from hybridws.session import Session
+
+
+DELAYS: Final = {"websocket": 1.0, "stream": 10.0}
+"""Seconds after which an ack that nothing carries goes alone: between half of that and all, so that thousands who hear
+the same do not all ack at once. So long the server keeps what it has said, but no more than a quarter of `buffer`."""
 
 
 class Acks:
@@ -19,10 +25,9 @@ class Acks:
 
     def attend(self, session: Session) -> None:
         """Be `Session.attend`: something has come, and is to be acked soon."""
-        options = session.link.options
-        delays = {"websocket": options.ack_delay, "stream": options.stream_ack_delay}
-        if self._timer is None and session.seat and (delay := delays.get(session.seat.name)):
-            self._timer = asyncio.get_running_loop().call_later(delay, self._ack, session, session.seat)
+        if self._timer is None and session.seat and (delay := DELAYS.get(session.seat.name)):
+            wait = delay * (1 + random()) / 2  # noqa: S311 - jitter
+            self._timer = asyncio.get_running_loop().call_later(wait, self._ack, session, session.seat)
 
     def _ack(self, session: Session, seat: Seat) -> None:
         self._timer = None

@@ -317,14 +317,19 @@ class Pilot:
                     raise Lost(turned.reason)
                 if code in LOST:
                     raise Lost(str(reason or ""), code)
-                self.session.lose(code, str(reason or ""))
+                self._give_up(code, str(reason or ""))
             case codes.NOT_AUTHENTICATED | codes.FORBIDDEN | codes.TOO_SLOW | codes.TOO_LARGE:
-                self.session.lose(turned.code, turned.reason)
+                self._give_up(turned.code, turned.reason)
             case _:
                 retry = turned.details.get("retry")
                 wait = float(retry) if isinstance(retry, int | float) else self._backoff.failed(random())  # noqa: S311
                 self._retry_at = now + wait
                 self._broke(name, str(turned))
+
+    def _give_up(self, code: int, reason: str) -> None:
+        """End the session, of which the server will hear nothing more: not even our own close, if that is under way."""
+        self.session.lose(code, reason)
+        self.session.give_up(reason)
 
     async def _wait(self, now: float) -> None:
         """Wait for news, or for the next thing that is due."""

@@ -45,8 +45,8 @@ const MOST_DOUBTS = 6; // answers in a row that did not come in time, for each o
 const LEAST_FIRST_BYTES = 200;
 const MOST_FIRST_BYTES = 5000; // a stream shows its first bytes within 4 round trips, at least and at most so many ms
 const MEMORY = 1_800_000; // ms for which the transport that worked at an address is tried first
-const SOCKET_ACK = 250; // ms after which an ack that nothing carries goes alone on a WebSocket ...
-const STREAM_ACK = 10_000; // ... and beside a stream
+const SOCKET_ACK = 1000; // ms after which an ack that nothing carries goes alone on a WebSocket, at most, and at least half of it ...
+const STREAM_ACK = 10_000; // ... and beside a stream: so thousands who hear the same do not all ack at once
 const LATE = 1000; // ms by which a timer may be late before we believe that the page was asleep, and the grace it gets
 const LEAST_IDLE = 1500; // ms of silence after which a death may have been for the silence
 const MAX_ATTEMPTS = 100; // that are remembered: a bad day's worth
@@ -323,7 +323,7 @@ export function makePilot(client, url, names, settings, info) {
     }
     if (carrier) {
       if (link._ackable() > carrier._acked && carrier._rung != poll) {
-        ackAt ||= time + (carrier._beat ? SOCKET_ACK : STREAM_ACK);
+        ackAt ||= time + (carrier._beat ? SOCKET_ACK : STREAM_ACK) * (1 + Math.random()) / 2;
         if (due(ackAt)) carrier._owes = true;
       } else ackAt = 0;
       if (link._mayWrite(carrier)) carrier._wake();

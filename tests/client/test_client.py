@@ -8,7 +8,7 @@ import gc
 import os
 import ssl
 import subprocess
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -752,6 +752,29 @@ async def test_unacked_empties(place: Mounting) -> None:
         await until(lambda: here.session.unacked == [], patience=2.0)
 
 
+async def test_a_broadcast_is_not_acked_by_all_at_once(place: Mounting) -> None:
+    """Each lets some time pass, by chance, though not long: thousands of acks in one moment would hold others up."""
+    here = await place(listen)
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as stack:
+        clients = [hybridws.connect(here.url, transports=("websocket",)) for _ in range(12)]
+        for client in clients:
+            await stack.enter_async_context(client)
+        await until(lambda: all(client.online for client in clients))
+        here.server.broadcast("first")
+        await until(lambda: not any(session.unacked for session in here.server.sessions), patience=5 * 1)
+        begun = loop.time()
+        assert here.server.broadcast("to all") == 12
+        owed, acked = list(here.server.sessions), []
+        while owed:
+            acked += [loop.time() - begun for session in owed if not session.unacked]
+            owed = [session for session in owed if session.unacked]
+            await asyncio.sleep(0.005)
+        assert acked[0] >= 0.4, "one soon after the other, an answer would take it along"
+        assert acked[-1] - acked[0] >= 0.1
+        assert acked[-1] <= 1 * 5
+
+
 async def test_a_stream_acks_too(place: Mounting) -> None:
     """Over a stream what came is confirmed as well, after 10 s or with the next word."""
     here = await place(listen)
@@ -883,6 +906,26 @@ async def test_a_close_that_nobody_hears(place: Mounting) -> None:
             proxy.mode = "bad_gateway:1"
             begun = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - begun < 5 * 2.0
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_close_that_the_server_has_heard_already(place: Mounting, transport: str) -> None:
+    """Its answer was lost, and asked again the server says that the session has ended: so it has; nobody asks on."""
+    here = await place(listen)
+    async with HostileProxy(here.url) as proxy:
+        async with hybridws.connect(proxy.url, transports=(transport,), onlost="reopen") as session:
+            await until(lambda: session.online and session.transport == transport)
+            await proxy.flip("bad_gateway:1", cut=True)
+            here.session.abort(4001, "done")
+            await session.close(4001, "done")
+            before = proxy.counters.requests
+            await proxy.flip("ok")
+            session.network_changed()
+            begun = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - begun < 4
+        assert proxy.counters.requests - before <= 3
+        assert session.closed == (4001, "done", "local")
+        assert session.info.resets == 0
 
 
 @pytest.mark.parametrize("transport", [*TRANSPORTS, None])
