@@ -31,6 +31,9 @@ _PLAIN: Final = {"ws": ("raw", "/")}
 _BETWEEN: Final = ("ws-echo-1", "ws-echo-16", "fanout-1000")
 """Where it is shown what each of compiling and uvloop gives by itself."""
 
+_ANSWERS: Final = ("ws-echo-1", "ws-echo-16", "poll-echo", "stream-echo", "opens")
+"""Where it matters whether the application is a coroutine or a function."""
+
 _SMALL: Final = ("ws-echo-1", "ws-echo-16", "fanout-1000", "fanout-5000", "opens")
 """What floor.py can do: small messages."""
 
@@ -42,6 +45,22 @@ PEERS: Final = (
     Peer("fast", "**hybridws**, own runner, compiled, uvloop", "compiled", "ours_fast.py", _NATIVE),
     Peer(
         "fast-sockjs", "**hybridws**, own runner, compiled, uvloop, SockJS dialect", "compiled", "ours_fast.py", _SOCKJS
+    ),
+    Peer(
+        "plain",
+        "**hybridws**, own runner, compiled, uvloop, a plain function",
+        "compiled",
+        "ours_plain.py",
+        _NATIVE,
+        _ANSWERS,
+    ),
+    Peer(
+        "plain-sockjs",
+        "**hybridws**, own runner, compiled, uvloop, a plain function, SockJS dialect",
+        "compiled",
+        "ours_plain.py",
+        _SOCKJS,
+        _ANSWERS,
     ),
     Peer("ours", "**hybridws**, mounted", "own", "ours.py", _NATIVE),
     Peer("ours-sockjs", "**hybridws**, mounted, SockJS dialect", "own", "ours.py", _SOCKJS),
@@ -103,7 +122,7 @@ class Target(NamedTuple):
     factor: float
 
 
-_OURS: Final = ("run", "run-sockjs", "fast", "fast-sockjs")
+_OURS: Final = ("run", "run-sockjs", "fast", "fast-sockjs", "plain", "plain-sockjs")
 
 TARGETS: Final = (
     Target("ws-echo-1", _OURS, "ws", 1.2),

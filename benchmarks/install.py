@@ -38,7 +38,7 @@ def _lacks(file: str) -> str:
 
     if file != "ours.py" and not hasattr(hybridws, "run"):
         return "this version of hybridws has no run()"
-    if file in ("ours_fast.py", "floor.py") and importlib.util.find_spec("uvloop") is None:
+    if file in ("ours_fast.py", "ours_plain.py", "floor.py") and importlib.util.find_spec("uvloop") is None:
         return "there is no uvloop here: pip install 'hybridws[fast]'"
     return ""
 

@@ -17,18 +17,27 @@ LIFTED = {"max_fresh": 1_000_000, "opens_per_second": 1e9, "opens_burst": 1_000_
 """All load comes from one machine: what protects a server from one address is set aside."""
 
 
-def application() -> web.Application:
-    """Make an application with an echo, which sends to everybody what begins with a B."""
+def application(*, plain: bool = False) -> web.Application:
+    """Make an application with an echo, which sends to everybody what begins with a B.
+
+    `plain`: as a function that is called with each message, which is how servers in Node have it; else as a coroutine.
+    """
     app = web.Application()
 
-    async def handler(session: Session) -> None:
+    async def talk(session: Session) -> None:
         async for message in session:
             if message[0] == "B":
                 server.broadcast(message)
             else:
                 await session.send(message)
 
-    server: Server = mount(app, "/echo", handler, **LIFTED)
+    def answer(session: Session, message: str) -> None:
+        if message[0] == "B":
+            server.broadcast(message)
+        else:
+            session.send_nowait(message)
+
+    server: Server = mount(app, "/echo", answer if plain else talk, **LIFTED)
     return app
 
 
