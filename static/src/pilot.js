@@ -95,7 +95,7 @@ export function makePilot(client, url, names, settings, info) {
   /** @type {string[]} */ let allowed; // by application and server
   /** @type {number[]} */ let idles = []; // silences after which a connection died
   let failures = 0;
-  let doubts = 0; // answers in a row that did not come in time; one that is refused or reset has not been late
+  let doubts = 0; // answers over HTTP in a row that did not come in time; one that is refused or reset has not been late
   let retryAt = 0;
   let httpAt = 0; // before then HTTP waits, for a WebSocket that is sure to come
   let interrupted = false;
@@ -133,11 +133,15 @@ export function makePilot(client, url, names, settings, info) {
   /**
    * Return the ms that an answer may take, however fast the network was until now: twice as long for each that did not
    * come in time (RFC 6298 §5.5), since the network may have turned slow. The first does not count: a browser may have
-   * sent it on one of several connections that it kept, and all of those are as dead. But no longer than a quarter of the time for
-   * which the session is remembered, so that there is time to come back by another way.
+   * sent it on one of several connections that it kept, and all of those are as dead. So the second request (`times` 2)
+   * even gets half: had the network been slow, it would come as late as the first. But no longer than a quarter of the
+   * time for which the session is remembered, so that there is time to come back by another way.
    */
   const patience = (least = LEAST_PATIENCE, times = 1) =>
-    min(times * max(least, 4 * info.roundTrip) * max(1, 2 ** min(doubts, MOST_DOUBTS) / 2), max(LEAST_PATIENCE, 250 * (session.resume || 120)));
+    min(
+      max(least, 4 * info.roundTrip) * (doubts == 1 ? 1 : times * max(1, 2 ** min(doubts, MOST_DOUBTS) / 2)),
+      max(LEAST_PATIENCE, 250 * (session.resume || 120)),
+    );
 
   /** Return the ms within which a stream that is not buffered shows its first bytes. */
   const firstBytes = () => min(MOST_FIRST_BYTES, patience(LEAST_FIRST_BYTES));
@@ -422,7 +426,7 @@ export function makePilot(client, url, names, settings, info) {
       rung._one = null;
       if (mine) carrier = null;
       const why = done(rung._attempt, fault);
-      if (/^noth/.test(why)) doubts++;
+      if (rung != socket && /^noth/.test(why)) doubts++; // a WebSocket may hang on any network
       kick();
       if (stopped || link._over()) return;
       const restarts = code == GOING_AWAY || code == RESTARTING;
