@@ -26,6 +26,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from hybridws.core.codes import HIGHEST, LOWEST
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -72,7 +74,11 @@ class RequestFailed(HybridError):
     """
 
     def __init__(self, code: int, text: str = "") -> None:
-        """Fail with a code and a text."""
+        """Fail with a code and a text. Raises ValueError for those that the other side would not understand."""
+        if type(code) is not int or not LOWEST <= code <= HIGHEST:
+            raise ValueError(f"the code of a failed request is a whole number from {LOWEST} to {HIGHEST}, not {code!r}")
+        if not isinstance(text, str):
+            raise ValueError(f"the text of a failed request must be text, not {text!r}")  # noqa: TRY004 - as for the code
         self.code = code
         self.text = text
         super().__init__(f"the request failed with {code}{f' ({text})' if text else ''}")

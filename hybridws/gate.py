@@ -185,9 +185,13 @@ class Gate:
             return Admission(None)
         await become_task()  # it may ask for the current task, which a request that need not wait has none of
         answer = await ask(self._authenticate, request, auth)
-        if answer is None or answer is False:
+        admission = answer if isinstance(answer, Admission) else Admission(answer)
+        user = admission.user
+        if user is None or user is False:
             raise NotAuthenticated("this client is not known here")
-        return answer if isinstance(answer, Admission) else Admission(answer)
+        if isinstance(user, BaseException) or (isinstance(user, type) and issubclass(user, BaseException)):
+            raise TypeError(f"authenticate returned {user!r}: `raise` it, and the client is refused")
+        return admission
 
     def address(self, request: Request) -> str:
         """Return the client's address: the nearest one that is not a trusted proxy's."""

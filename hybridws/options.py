@@ -31,11 +31,21 @@ LEAST_PACKETS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What `authenticate` may return when a user alone does not say it all."""
+    """What `authenticate` may return when a user alone does not say it all.
+
+    Raises ValueError for an end of the admission that is no number of seconds above 0.
+    """
 
     user: object
+    """Who it is. None and False are nobody, and refused, here as without this class."""
     expires: float | None = None
     """Seconds until the client must show fresh credentials; None is never."""
+
+    def __post_init__(self) -> None:
+        """Refuse an end that cannot be reckoned with."""
+        left = self.expires
+        if left is not None and (type(left) not in (int, float) or not left > 0):
+            raise ValueError(f"expires must be a number of seconds above 0, or None for never, not {left!r}")
 
 
 Authenticate = Callable[[Any, Any], object]
@@ -107,7 +117,8 @@ class Options:
     buffer: int = MIB
     """Unconfirmed messages each way, each counted as its bytes + 64 (about what Python adds)."""
     chunk: int = 64 * KIB
-    """Bytes given to the network in one go; a link that takes none of them for long is dead, a slow one takes some."""
+    """Bytes given to the network in one go, at most half a `buffer`: so they find room with a client that stopped to
+    read. A link that takes none of them for long is dead, a slow one takes some."""
     send_timeout: float = 120.0
     """`send` waits so long for room, then raises `Stalled`: two peers that only send would wait for ever."""
     slow_grace: float = 5.0
@@ -180,8 +191,10 @@ class Options:
         if not self.max_message <= self.max_batch <= 2 * self.buffer:
             raise ValueError(
                 "max_message <= max_batch <= 2 * buffer must hold, but they are "
-                f"{self.max_message}, {self.max_batch} and 2 * {self.buffer}: raise max_batch and buffer too"
+                f"{self.max_message}, {self.max_batch} and 2 * {self.buffer}: a larger one needs the ones behind it "
+                "larger too, a smaller one those before it smaller"
             )
+        object.__setattr__(self, "chunk", min(self.chunk, max(self.buffer // 2, 1)))
         if self.max_packets < LEAST_PACKETS:
             raise ValueError(
                 f"max_packets must be {LEAST_PACKETS} at least, not {self.max_packets}: a body may bring an attach, an "

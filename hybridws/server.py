@@ -84,11 +84,17 @@ class Stop(NamedTuple):
 
 def _read_handler(handler: Any) -> tuple[Coroutines | None, Functions | None]:  # noqa: ANN401 - whatever was given
     """Tell whether this is run for a session or called for a message. Raises ValueError for what is neither."""
+    if not callable(handler):
+        raise ValueError(f"a handler is a function, `async def handler(session)`, not {handler!r}")  # noqa: TRY004 - as for all
+    if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
+        raise ValueError(f"{handler!r} has a `yield`, so calling it would run nothing: a handler sends what it says")
     try:
-        inspect.signature(handler).bind(None, None)
-    except TypeError:
-        return handler, None
+        signature = inspect.signature(handler)
     except ValueError:  # a built-in that does not tell its arguments
+        return handler, None
+    if not _may_take(signature, 2):
+        if not _may_take(signature, 1):
+            raise ValueError(f"{handler!r} can be called neither with a session nor with a session and a message")
         return handler, None
     if inspect.iscoroutinefunction(handler):
         raise ValueError(
@@ -96,6 +102,14 @@ def _read_handler(handler: Any) -> tuple[Coroutines | None, Functions | None]:  
             "called for each message, or let it take the session alone and iterate over it"
         )
     return None, handler
+
+
+def _may_take(signature: inspect.Signature, count: int) -> bool:
+    try:
+        signature.bind(*[None] * count)
+    except TypeError:
+        return False
+    return True
 
 
 class Newcomer(Protocol):
@@ -416,7 +430,10 @@ class Server:
         It is a task by itself: a coroutine of ours around it would be one more thing that each session keeps.
         """
         try:
-            task = asyncio.get_running_loop().create_task(handler(session), name=session.id)
+            coro = handler(session)
+            if not asyncio.iscoroutine(coro):
+                raise TypeError(f"{handler!r} returned {coro!r}, and no coroutine: write `async def`")  # noqa: TRY301
+            task = asyncio.get_running_loop().create_task(coro, name=session.id)
         except Exception as error:  # noqa: BLE001 - whatever it raises is its own fault, and is logged
             self._failed(session, error)
             return

@@ -120,3 +120,49 @@ def test_a_coroutine_function_of_two_arguments_is_refused() -> None:
 
     with pytest.raises(ValueError, match="make it a plain one"):
         mount(web.Application(), "/", both)
+
+
+@pytest.mark.parametrize("what", [None, "chat:handler", object(), 5])
+def test_what_cannot_be_called_is_no_handler(what: Any) -> None:  # noqa: ANN401 - what is no handler
+    """It is refused where it is mounted, not by silence when the first client comes."""
+    with pytest.raises(ValueError, match="a handler is a function"):
+        mount(web.Application(), "/", what)
+
+
+def test_a_handler_takes_a_session_and_perhaps_a_message() -> None:
+    """A function that cannot be called with either is refused, and so is one that would run nothing when called."""
+
+    async def none() -> None:
+        """Do nothing."""
+
+    def three(a: object, b: object, c: object) -> None:
+        """Do nothing."""
+
+    async def said(session: Session) -> Any:  # noqa: ANN401 - an iterator
+        async for message in session:
+            yield message
+
+    def words(_session: Session, message: str) -> Any:  # noqa: ANN401 - an iterator
+        yield message
+
+    for wrong, why in ((none, "neither with a session"), (three, "neither with"), (said, "yield"), (words, "yield")):
+        with pytest.raises(ValueError, match=why):
+            mount(web.Application(), "/", wrong)  # type: ignore[arg-type]  # that is what it is about
+
+
+@pytest.mark.logs_errors
+async def test_a_forgotten_async_is_named(
+    serve: Callable[..., Awaitable[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A function of a session that gives no coroutine ends each session with 1011, and the log says what to write."""
+
+    def handler(_session: Session) -> None:
+        """Do nothing."""
+
+    app = web.Application()
+    mount(app, "/note", handler)  # type: ignore[arg-type]  # that is what it is about
+    async with hybridws.connect(f"{await serve(app)}/note") as client:
+        assert [message async for message in client] == []
+        assert client.closed is not None
+        assert client.closed.code == 1011
+    assert "write `async def`" in caplog.text

@@ -9,7 +9,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from hybridws.client.courier import NetworkFault, Quiet, Turned, believe
+from hybridws.client.courier import NetworkFault, NotUnderstood, Quiet, Turned, believe
 from hybridws.client.watch import GRACE, LEAST_PATIENCE
 from hybridws.core.codec import JSON
 from hybridws.core.link import Lane, State
@@ -269,6 +269,8 @@ async def _read(carrier: HttpCarrier) -> None:
                         pilot.watch.measured(heard_at - asked_at)
                         pilot.carried("stream")
     except (Malformed, TooLarge) as fault:
+        if not begun:
+            raise NotUnderstood(fault.reason) from None
         raise NetworkFault(f"these are no words of the server's: {fault.reason}") from None
     except NetworkFault:
         if not begun:

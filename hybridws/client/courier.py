@@ -33,6 +33,7 @@ WS_CLOSE: Final = 1.0
 STRANGE: Final = {
     404: "there is no mount of hybridws at this address (404)",
     405: "there is something else than a mount of hybridws at this address (405)",
+    500: "the server failed (500), and its log says why",
     407: "the proxy asks for credentials (407): proxy='http://user:password@host:port'",
 }
 """What an answer that is not the server's most likely means, by its status. It may be a portal's, too."""
@@ -54,6 +55,10 @@ class Late(NetworkFault):
     """Nobody has answered in time, so the network may have turned slow; one that refuses or resets has not."""
 
 
+class NotUnderstood(NetworkFault):
+    """What came is the server's, but nothing that we take: it will be the same when it is said again."""
+
+
 class Turned(HybridError):
     """The server itself has refused, with `x`."""
 
@@ -66,10 +71,12 @@ class Turned(HybridError):
 
 
 def believe(status: int, body: bytes, codec: Codec, options: Options) -> Batch:
-    """Read an answer. Raises Turned for one `x`, NetworkFault for anything that is not the server's."""
+    """Read an answer. Raises Turned for one `x`, NotUnderstood, NetworkFault for anything that is not the server's."""
     try:
         batch = (codec if status == OK else JSON).loads(body, options)
     except (Malformed, TooLarge) as fault:
+        if status == OK and _begins_well(body, codec, options):
+            raise NotUnderstood(fault.reason) from None
         raise NetworkFault(
             STRANGE.get(status) or f"status {status}, and no words of the server's: {fault.reason}"
         ) from None
@@ -79,6 +86,15 @@ def believe(status: int, body: bytes, codec: Codec, options: Options) -> Batch:
     if status != OK or not isinstance(first, Ack | Open):
         raise NetworkFault(STRANGE.get(status) or f"status {status}, and no words of the server's")
     return batch
+
+
+def _begins_well(body: bytes, codec: Codec, options: Options) -> bool:
+    """Tell whether a body that cannot be read whole begins as the server's do."""
+    try:
+        batch = codec.loads(codec.first(body), options)
+    except (Malformed, TooLarge):
+        return False
+    return bool(batch) and isinstance(batch[0][0], Ack | Open)
 
 
 def address_of(url: str) -> URL:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hybridws.client.acks import Acks
 from hybridws.client.carriers import poll, stream
-from hybridws.client.courier import Courier, Late, NetworkFault, Turned
+from hybridws.client.courier import Courier, Late, NetworkFault, NotUnderstood, Turned
 from hybridws.client.news import Attempt, Event, Info
 from hybridws.client.opening import CODECS, Bid, NothingShared, ask, first_words
 from hybridws.client.renewal import Renewal
@@ -37,6 +37,10 @@ MOST_FIRST_BYTES: Final = 5.0
 """A stream shows its first bytes within 4 round trips, but at least and at most so many seconds, or is buffered."""
 MEMORY: Final = 1800.0
 """Seconds for which the transport that worked for an origin is tried first."""
+MOST_REFUSALS: Final = 6
+"""Times in a row that one side may not understand the other, while nothing gets through: then nothing ever will."""
+FIRST_REFUSAL: Final = 0.1
+"""Seconds before the first of them is said again, and twice as many before each next."""
 LEAST_LOOKS: Final = 1.0
 """Seconds between two looks at a session that is well."""
 
@@ -79,6 +83,9 @@ class Pilot:
         self._proved_at: Final[dict[str, float]] = {}
         self._retry_at = 0.0
         self._http_at = 0.0  # before then HTTP waits, for a WebSocket that is sure to come
+        self._refusals = 0  # times in a row that one side has not understood the other ...
+        self._passed = (0, 0)  # ... while no more than this got through, each way
+        self._quiet_until = 0.0  # what was not understood is not said again before then
         self._carrier = ""  # the transport that carries the session; none once it has broken
         self._interrupted = False
 
@@ -108,6 +115,7 @@ class Pilot:
         self.ladder.network_changed(self._now())
         self.watch.network_changed()
         self._backoff.succeeded()
+        self._quiet_until = 0.0
         self._retry_at = self._http_at = 0.0
         self._bell.ring()
 
@@ -213,7 +221,7 @@ class Pilot:
 
     def _launch(self, now: float) -> None:
         """Start what should be running and is not."""
-        if self.session.link.state is State.CLOSED:
+        if self.session.link.state is State.CLOSED or now < self._quiet_until:
             return
         due = self.ladder.due(now)
         ready = self.ladder.order[-1] != "websocket" or now >= self._retry_at
@@ -256,6 +264,8 @@ class Pilot:
             if isinstance(fault, Late):
                 self.watch.doubt()
             self._failed(name, attempt, str(fault))
+            if isinstance(fault, NotUnderstood | Malformed | TooLarge):
+                self._not_understood(str(fault))
         except Turned as turned:
             attempt.failure = str(turned)
             if name == "websocket" and turned.code != codes.SUPERSEDED:
@@ -271,6 +281,8 @@ class Pilot:
         if self.session.closed or code == codes.SUPERSEDED:
             return
         self._broke("websocket", attempt.failure)
+        if code == codes.MALFORMED:
+            self._not_understood(reason)
         silent = reason.startswith(SILENCE)
         if silent:
             self.courier.start_afresh()
@@ -325,6 +337,21 @@ class Pilot:
                 wait = float(retry) if isinstance(retry, int | float) else self._backoff.failed(random())  # noqa: S311
                 self._retry_at = now + wait
                 self._broke(name, str(turned))
+                if turned.code == codes.MALFORMED:
+                    self._not_understood(turned.reason)
+
+    def _not_understood(self, why: str) -> None:
+        """Let some time pass before what one side has not understood is said again, and end the session in the end.
+
+        The transport works, so nothing else would slow down who repeats it.
+        """
+        link = self.session.link
+        passed = (link.received, link.outbox.confirmed)
+        self._refusals = self._refusals + 1 if passed == self._passed else 1
+        self._passed = passed
+        self._quiet_until = self._now() + FIRST_REFUSAL * 2**self._refusals
+        if self._refusals == MOST_REFUSALS:
+            self._give_up(codes.MALFORMED, why)
 
     def _give_up(self, code: int, reason: str) -> None:
         """End the session, of which the server will hear nothing more: not even our own close, if that is under way."""
@@ -337,7 +364,7 @@ class Pilot:
         times = [now + LEAST_LOOKS]
         if seat is None or self.session.closed or seat.name == "websocket":
             times.append(self.watch.next_look(now))
-        times += [due for due in (self._retry_at, self._http_at) if due > now]
+        times += [due for due in (self._retry_at, self._http_at, self._quiet_until) if due > now]
         if seat and (due := self.ladder.next_due(seat.name, now)):
             times.append(max(due, now + LOOK_EVERY))
         try:

@@ -157,7 +157,8 @@ async def serve(found: Found, exchange: Exchange) -> None:
     except Gone:
         exchange.abort()  # nobody is left to be answered
     except Exception:
-        log.exception("a request to %s failed", found.route.path.pattern)
+        where = found.route.path.pattern.removesuffix("/?")
+        log.exception("a request to %s below %s failed", where, found.server.name or "/")
         exchange.fail(Answer(500, b"the server failed\n", {**PLAIN, **NO_SNIFFING, **found.cors}))
 
 

@@ -25,8 +25,9 @@ const dom = (why, name) => new DOMException(why, name);
 /** The other side answered a request with an error. */
 export class RequestFailed extends Error {
   name = "RequestFailed";
-  /** @param {number} code @param {string} text */
+  /** @param {number} code  from 1000 to 4999 @param {string} text */
   constructor(code, text) {
+    if (!(code >= 1000 && code < 5000)) throw RangeError("no code from 1000 to 4999: " + code);
     super(text);
     this.code = code;
   }

@@ -7,6 +7,7 @@ export const ABNORMAL = 1006;
 export const HANDLER_FAILED = 1011;
 export const RESTARTING = 1012;
 export const TOO_SLOW = 4008;
+export const MALFORMED = 4400;
 export const NOT_AUTHENTICATED = 4401;
 export const FORBIDDEN = 4403;
 export const NO_SESSION = 4404;

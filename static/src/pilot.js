@@ -2,7 +2,7 @@
 
 import { backoff } from "./backoff.js";
 import { now } from "./clock.js";
-import { FORBIDDEN, GOING_AWAY, NOT_AUTHENTICATED, NO_SESSION, RESTARTING, SUPERSEDED, TOO_LARGE, TOO_SLOW } from "./codes.js";
+import { FORBIDDEN, GOING_AWAY, MALFORMED, NOT_AUTHENTICATED, NO_SESSION, RESTARTING, SUPERSEDED, TOO_LARGE, TOO_SLOW } from "./codes.js";
 import { json } from "./json.js";
 import { died, failed, forget, makeRung } from "./ladder.js";
 import { makeLink } from "./link.js";
@@ -56,6 +56,7 @@ const LAST_WORDS = 1000; // ms for which what a replaced transport still brings 
 const FAREWELL = 5000; // ms for which the server is told that its close was heard
 const OPEN_PROOF = 3000; // ms that the first try to open may take; each other twice as long
 const OPEN_LINGER = 20; // ms that the server waits for the application's first words
+const MOST_REFUSALS = 6; // times in a row that one side may not understand the other, while nothing gets through: then nothing ever will
 const SILENCE = "silence";
 
 /** @type {Record<string, any>} What holds until the server has said more. */
@@ -96,6 +97,9 @@ export function makePilot(client, url, names, settings, info) {
   /** @type {number[]} */ let idles = []; // silences after which a connection died
   let failures = 0;
   let doubts = 0; // answers over HTTP in a row that did not come in time; one that is refused or reset has not been late
+  let refusals = 0; // times in a row that one side has not understood the other ...
+  let passed = ""; // ... while no more than this got through, each way
+  let quietUntil = 0; // what was not understood is not said again before then
   let retryAt = 0;
   let httpAt = 0; // before then HTTP waits, for a WebSocket that is sure to come
   let interrupted = false;
@@ -336,7 +340,7 @@ export function makePilot(client, url, names, settings, info) {
       endAt ||= time + FAREWELL;
       if (!link._heard || (carrier && carrier._acked >= link._received && !carrier._sending) || due(endAt)) return stop();
     }
-    if (!asleep) launch(time, due);
+    if (!asleep && (!quietUntil || due(quietUntil))) launch(time, due);
     plannedAt = next;
     if (next < Infinity) timer = setTimeout(step, max(next - time, 1));
   };
@@ -429,6 +433,17 @@ export function makePilot(client, url, names, settings, info) {
       if (rung != socket && /^noth/.test(why)) doubts++; // a WebSocket may hang on any network
       kick();
       if (stopped || link._over()) return;
+      if (code == MALFORMED || fault?._refusal?.[1] == MALFORMED || (one._proved && /^not the/.test(why))) {
+        // The transport works, so nothing else would slow down who says the same again.
+        const got = link._received + " " + link._confirmed;
+        refusals = passed == got ? refusals + 1 : 1;
+        passed = got;
+        quietUntil = time + 100 * 2 ** refusals;
+        if (refusals == MOST_REFUSALS) {
+          stop();
+          return client._end(MALFORMED, why, false);
+        }
+      }
       const restarts = code == GOING_AWAY || code == RESTARTING;
       const unexplained = one._proved && !restarts && fault != SILENCE;
       const idle = time - one._touched;

@@ -204,6 +204,41 @@ test("a WebSocket that keeps dying early is left alone, and HTTP carries on", as
   world.end();
 });
 
+for (const order of [["websocket"], ["stream"], undefined]) {
+  test(`what is never understood ends the session, over ${order || "all"}`, async () => {
+    for (const refused of [["", 4400], [{ message: "refused", _refusal: ["x", 4400, "why", {}] }], [Error("not the server, status 200")]]) {
+      const world = new World(order);
+      for (let turn = 0; turn < 100 && !world.told.includes(4400); turn++) {
+        await world.pass(100);
+        const one = world.started.find((other) => !other.stopped && (!order || other.name != "poll"));
+        if (!one) continue;
+        one.brings(["a", 0]); // it works
+        if (!one.stopped) one._stop(...refused);
+      }
+      const ended = world.now;
+      assert.ok(world.told.includes(4400));
+      assert.ok(ended > 4000, "each was said later than the last");
+      assert.ok(world.started.filter((one) => one._proved).length <= 8);
+      await world.pass(60_000);
+      assert.equal(world.told.filter((state) => state == 4400).length, 1);
+      world.end();
+    }
+  });
+}
+
+test("what gets through in between ends no session", async () => {
+  const world = new World(["stream"]);
+  for (let number = 1; number < 30; number++) {
+    await world.pass(1000);
+    const one = world.started.at(-1);
+    one.brings(["a", 0]);
+    one.brings(["#", number], ["m", "one more"]);
+    one._stop("", 4400);
+  }
+  assert.ok(!world.told.includes(4400));
+  world.end();
+});
+
 test("an ack that is late is asked for, and silence then drops the WebSocket", async () => {
   const world = new World();
   await world.pass(0);

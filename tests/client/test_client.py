@@ -16,7 +16,8 @@ from aiohttp import web
 
 import hybridws
 from hybridws.aiohttp import mount
-from hybridws.client import CannotConnect
+from hybridws.client import CannotConnect, pilot
+from hybridws.core import backoff
 from hybridws.errors import Forbidden
 from hybridws.options import Admission
 from hybridws.testing import HostileProxy
@@ -734,6 +735,37 @@ async def test_requests_both_ways(place: Mounting, transport: str) -> None:
         await session.close()
         with pytest.raises(hybridws.SessionClosed):
             await within(waiting)
+
+
+@pytest.mark.parametrize("code", [7, 404, 999, 5000, 4000.0, True, None, "4000"])
+def test_a_failed_request_has_a_code_that_travels(code: Any) -> None:  # noqa: ANN401 - what is no code
+    """The other side would not understand another, so it is refused where it is made."""
+    with pytest.raises(ValueError, match="whole number from 1000 to 4999"):
+        hybridws.RequestFailed(code, "why")
+    with pytest.raises(ValueError, match="must be text"):
+        hybridws.RequestFailed(4000, cast("str", 5))
+
+
+@pytest.mark.parametrize("transport", [*TRANSPORTS, None])
+@pytest.mark.parametrize("ours", [True, False])
+async def test_what_is_never_understood_ends_the_session(
+    place: Mounting, monkeypatch: pytest.MonkeyPatch, transport: str | None, *, ours: bool
+) -> None:
+    """It is said again only some times, each later than the last: every transport works, so nothing else slows down."""
+    monkeypatch.setattr(pilot, "FIRST_REFUSAL", 0.002)
+    monkeypatch.setattr(backoff, "HIGHEST", 0.01)
+    here = await place(listen)
+    diary = Diary()
+    order = (transport,) if transport else TRANSPORTS
+    async with hybridws.connect(here.url, transports=order, on_event=diary) as session:
+        await until(lambda: session.online)
+        side = session.session if ours else here.session
+        side.post(b'["m",' + b"[" * 40 + b"]" * 40 + b"]")  # deeper than any side takes, which `send` would refuse
+        await within(session.wait_closed())
+        assert session.closed is not None
+        assert session.closed.code == 4400
+        assert "max_depth" in session.closed.reason
+    assert diary.states.count("interrupted") <= pilot.MOST_REFUSALS
 
 
 # ── acks ──────────────────────────────────────────────────────────────────────────────────────────────────────────

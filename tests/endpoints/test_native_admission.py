@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hybridws.errors import Forbidden
 from hybridws.options import Admission
 from tests.conformance.wire import Witness, echo, until
 from tests.endpoints.native_wire import CODECS, encode, said
@@ -47,6 +48,34 @@ async def test_unknown(place: Mounting, dial: Dial, witness: Witness) -> None:
     assert (await frames.closed())[0] == 4401
     assert not served.server.sessions
     assert witness.opened.empty()
+
+
+@pytest.mark.parametrize("answer", [Admission(None), Admission(user=False), Admission(None, 60), False])
+async def test_nobody_in_particular(place: Mounting, dial: Dial, witness: Witness, answer: object) -> None:
+    """Who is nobody is refused, in whatever way `authenticate` says so: a look-up that found nothing lets nobody in."""
+    served = await place(witness, authenticate=lambda _request, _auth: answer)
+    assert (await dial(served).hello()).refusal == [4401]
+    assert not served.server.sessions
+
+
+@pytest.mark.logs_errors
+@pytest.mark.parametrize("answer", [Forbidden("not here"), Forbidden, Admission(ValueError("no"))])
+async def test_a_refusal_that_is_returned(
+    place: Mounting, dial: Dial, witness: Witness, caplog: pytest.LogCaptureFixture, answer: object
+) -> None:
+    """`return` where `raise` was meant lets nobody in either, and the log says what to do."""
+    served = await place(witness, authenticate=lambda _request, _auth: answer)
+    call = await dial(served).begin("/v1/open", b'["i",{"v":1}]')
+    assert (await call.wire.reply()).status == 500
+    assert not served.server.sessions
+    assert "`raise` it" in caplog.text
+
+
+@pytest.mark.parametrize("expires", [0, -1, "600", True, float("nan")])
+def test_an_admission_without_end(expires: Any) -> None:  # noqa: ANN401 - what is no number of seconds
+    """The end of an admission is a number of seconds, and still to come."""
+    with pytest.raises(ValueError, match="expires must be a number of seconds above 0"):
+        Admission("ada", expires)
 
 
 async def test_user(place: Mounting, dial: Dial, witness: Witness) -> None:
