@@ -117,8 +117,7 @@ class Options:
     buffer: int = MIB
     """Unconfirmed messages each way, each counted as its bytes + 64 (about what Python adds)."""
     chunk: int = 64 * KIB
-    """Bytes given to the network in one go, at most half a `buffer`: so they find room with a client that stopped to
-    read. A link that takes none of them for long is dead, a slow one takes some."""
+    """Bytes given to the network in one go; a link that takes none of them for long is dead, a slow one takes some."""
     send_timeout: float = 120.0
     """`send` waits so long for room, then raises `Stalled`: two peers that only send would wait for ever."""
     slow_grace: float = 5.0
@@ -194,7 +193,6 @@ class Options:
                 f"{self.max_message}, {self.max_batch} and 2 * {self.buffer}: a larger one needs the ones behind it "
                 "larger too, a smaller one those before it smaller"
             )
-        object.__setattr__(self, "chunk", min(self.chunk, max(self.buffer // 2, 1)))
         if self.max_packets < LEAST_PACKETS:
             raise ValueError(
                 f"max_packets must be {LEAST_PACKETS} at least, not {self.max_packets}: a body may bring an attach, an "

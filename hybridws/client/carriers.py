@@ -9,7 +9,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from hybridws.client.courier import NetworkFault, NotUnderstood, Quiet, Turned, believe
+from hybridws.client.courier import NetworkFault, Quiet, Turned, believe
 from hybridws.client.watch import GRACE, LEAST_PATIENCE
 from hybridws.core.codec import JSON
 from hybridws.core.link import Lane, State
@@ -112,6 +112,13 @@ class HttpCarrier:
                 self.named = packet.number
                 self.quiet.changed()
 
+    async def keep_pace(self, patience: float | None = None) -> None:
+        """Read no further while the application is behind, for so many seconds at most."""
+        if self.session.crowded:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self.session.wait_for_inbox()
+
     @property
     def behind(self) -> bool:
         """Whether the server says that it has written more than our stream has shown."""
@@ -187,6 +194,7 @@ async def _poll_on(carrier: HttpCarrier) -> None:
     pilot, link = carrier.pilot, carrier.link
     first = True  # it is not held, and shows at once that polls get through
     while not carrier.over:
+        await carrier.keep_pace(link.options.resume / 2)  # the session must not be forgotten meanwhile
         async with carrier.busy:
             # Let the application answer what came last, so that its words ride on this poll: one request a round trip.
             await asyncio.sleep(0)
@@ -268,9 +276,10 @@ async def _read(carrier: HttpCarrier) -> None:
                         begun = False
                         pilot.watch.measured(heard_at - asked_at)
                         pilot.carried("stream")
+                    await carrier.keep_pace()
     except (Malformed, TooLarge) as fault:
         if not begun:
-            raise NotUnderstood(fault.reason) from None
+            raise
         raise NetworkFault(f"these are no words of the server's: {fault.reason}") from None
     except NetworkFault:
         if not begun:

@@ -18,7 +18,7 @@ from hybridws.client.websocket import websocket
 from hybridws.core import codes
 from hybridws.core.backoff import Backoff
 from hybridws.core.ladder import PROOF, Ladder
-from hybridws.core.link import Lane, Link, State
+from hybridws.core.link import OVERFULL, Lane, Link, State
 from hybridws.errors import Malformed, TooLarge
 from hybridws.exchange import Request
 from hybridws.seat import Bell
@@ -265,7 +265,7 @@ class Pilot:
                 self.watch.doubt()
             self._failed(name, attempt, str(fault))
             if isinstance(fault, NotUnderstood | Malformed | TooLarge):
-                self._not_understood(str(fault))
+                self._not_understood(str(fault), passes=getattr(fault, "cause", "") == OVERFULL)
         except Turned as turned:
             attempt.failure = str(turned)
             if name == "websocket" and turned.code != codes.SUPERSEDED:
@@ -340,17 +340,17 @@ class Pilot:
                 if turned.code == codes.MALFORMED:
                     self._not_understood(turned.reason)
 
-    def _not_understood(self, why: str) -> None:
+    def _not_understood(self, why: str, *, passes: bool = False) -> None:
         """Let some time pass before what one side has not understood is said again, and end the session in the end.
 
-        The transport works, so nothing else would slow down who repeats it.
+        The transport works, so nothing else would slow down who repeats it. `passes`: it may be understood later on.
         """
         link = self.session.link
         passed = (link.received, link.outbox.confirmed)
-        self._refusals = self._refusals + 1 if passed == self._passed else 1
+        self._refusals = min(self._refusals + 1, MOST_REFUSALS) if passed == self._passed else 1
         self._passed = passed
         self._quiet_until = self._now() + FIRST_REFUSAL * 2**self._refusals
-        if self._refusals == MOST_REFUSALS:
+        if self._refusals == MOST_REFUSALS and not passes:
             self._give_up(codes.MALFORMED, why)
 
     def _give_up(self, code: int, reason: str) -> None:

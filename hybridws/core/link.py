@@ -45,6 +45,10 @@ _LAST: Final = SAFE_INTEGER - 2
 """The last number but one: numbers end before 2^53."""
 
 
+OVERFULL: Final = "overfull"
+"""The cause of the one fault that passes: when the application has taken something, there is room again."""
+
+
 class State(IntEnum):
     """How far a conversation has come; it only ever moves down this list."""
 
@@ -229,7 +233,8 @@ class Link:
             room = min(room, self._fits(lane) or room)
         for words in head:
             room -= len(words) + 1
-        return self.outbox.since(lane.written, room)[: self.options.max_packets - len(head) - beside]
+        kept = self.outbox.since(lane.written, room, cost=self.options.buffer // 2)  # it finds room (rule 3)
+        return kept[: self.options.max_packets - len(head) - beside]
 
     def _filled(self, kept: list[bytes | None]) -> list[bytes]:
         """Put a word for each run of packets that were dropped."""
@@ -389,7 +394,7 @@ class Link:
         if isinstance(packet, Message) and not self._has_room(size + OVERHEAD):
             if may_wait:
                 return
-            raise Malformed("more was sent than `buffer` allows before it is acked")
+            raise Malformed("more was sent than `buffer` allows before it is acked", cause=OVERFULL)
         self._accept(Skipped(news) if isinstance(packet, Skipped) else packet, size, new)
 
     def _has_room(self, cost: int) -> bool:

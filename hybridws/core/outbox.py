@@ -22,6 +22,9 @@ DROPPED: Final = 8
 GAP: Final = 7
 """Bytes that a dropped packet may take in a frame: those of `["k",1]`; a run of them takes less."""
 
+ALL: Final = 2**53
+"""More bytes than any outbox keeps."""
+
 
 class Droppable:
     """Which numbers of an outbox a slow-consumer policy may drop; there is none where no broadcast has one."""
@@ -135,18 +138,20 @@ class Outbox:
         self.size -= len(words) + OVERHEAD - DROPPED
         return True
 
-    def since(self, cursor: int, limit: int, *, gap: int = GAP) -> list[bytes | None]:
+    def since(self, cursor: int, limit: int, *, cost: int = ALL, gap: int = GAP) -> list[bytes | None]:
         """Return the packets after number `cursor`: as many as fit in `limit` bytes, but one at least.
 
-        None stands for a packet that was dropped, which takes `gap` bytes of the limit.
+        With their overheads they take `cost` bytes at most. None stands for a packet that was dropped, which takes
+        `gap` bytes of the limit.
         """
         start = max(cursor - self.confirmed, 0)
-        if start == 0 and self.size <= limit:
+        if start == 0 and self.size <= min(limit, cost):
             return list(self._items)
         chosen: list[bytes | None] = []
         for words in self._items[start:]:
             limit -= (gap if words is None else len(words)) + 1  # one for what joins it to the next
-            if limit < 0 and chosen:
+            cost -= 0 if words is None else len(words) + OVERHEAD
+            if (limit < 0 or cost < 0) and chosen:
                 break
             chosen.append(words)
         return chosen

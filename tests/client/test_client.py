@@ -818,6 +818,25 @@ async def test_a_stream_acks_too(place: Mounting) -> None:
         await until(lambda: here.session.unacked == [], patience=2.0)
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_who_stops_to_read_is_sent_no_more_than_it_takes(place: Mounting, transport: str) -> None:
+    """However small the buffer: what comes in one go, when the client has stopped, is within what it allows."""
+    here = await place(listen, buffer=65536, max_batch=131072, max_message=65536)
+    diary = Diary()
+    async with hybridws.connect(here.url, transports=(transport,), on_event=diary) as session:
+        await until(lambda: session.online)
+        for number in range(2400):
+            here.server.broadcast([number, "x" * 3000], slow="drop_oldest")
+            if number % 20 == 19:
+                await asyncio.sleep(0.002)
+        await asyncio.sleep(0.3)  # nobody reads
+        assert "interrupted" not in diary.states
+        last = -1
+        while last < 2399:
+            ((last, _),) = cast("list[tuple[int, str]]", await take(session, 1))
+        assert "interrupted" not in diary.states
+
+
 async def test_a_sender_waits_for_room(place: Mounting) -> None:
     """`send` waits while the server takes nothing, `send_nowait` raises, and all goes on when it takes again."""
     go = asyncio.Event()

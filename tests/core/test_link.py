@@ -813,3 +813,18 @@ def test_a_dropped_packet_counts_what_its_word_takes() -> None:
     assert outbox.since(0, GAP + 2) == [None]
     assert outbox.since(0, GAP + 3) == [None, b"b"]
     assert len(JSON.dumps(Skipped(1), OPTIONS)) == GAP
+
+
+@pytest.mark.parametrize("size", [0, 1, 50, 400])
+def test_one_frame_more_finds_room_with_who_has_stopped_to_read(size: int) -> None:
+    """Whatever is said beyond a buffer, by a broadcast, and however small it is: overheads count as they do there."""
+    options = Options(buffer=4096, max_message=4096, max_batch=8192)
+    here, there = link(options=options), link(options=options)
+    for _ in range(300):
+        here.send(Message("x" * size))
+    ours, theirs = here.lane(), Lane()
+    while there.inbox_size < options.buffer:  # then its transport stops to read
+        for frame in here.pending(ours):
+            here.wrote(ours, frame)
+            list(there.receive(theirs, JSON.loads(frame.payload, options)))
+    assert there.inbox_size <= options.buffer * 3 // 2
