@@ -24,9 +24,7 @@ same fault is answered in the same words over every transport.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
-
-from hybridws.core.codes import HIGHEST, LOWEST
+from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,6 +65,10 @@ class MessageTooLarge(Unsendable):
     """The message is longer than `max_message` once it is encoded; nothing was sent."""
 
 
+_CODES: Final = range(1000, 5000)
+"""Close codes (RFC 6455 §7.4.2); the other side understands no other in an answer."""
+
+
 class RequestFailed(HybridError):
     """A request was answered with an error. An answerer raises it to answer so.
 
@@ -75,10 +77,10 @@ class RequestFailed(HybridError):
 
     def __init__(self, code: int, text: str = "") -> None:
         """Fail with a code and a text. Raises ValueError for those that the other side would not understand."""
-        if type(code) is not int or not LOWEST <= code <= HIGHEST:
-            raise ValueError(f"the code of a failed request is a whole number from {LOWEST} to {HIGHEST}, not {code!r}")
-        if not isinstance(text, str):
-            raise ValueError(f"the text of a failed request must be text, not {text!r}")  # noqa: TRY004 - as for the code
+        if type(code) is not int or code not in _CODES:
+            raise ValueError(f"the code of a failed request is a whole number from 1000 to 4999, not {code!r}")
+        if type(text) is not str:
+            raise ValueError(f"the text of a failed request must be text, not {text!r}")
         self.code = code
         self.text = text
         super().__init__(f"the request failed with {code}{f' ({text})' if text else ''}")

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 
 from hybridws import hub
 from hybridws.agenda import Agenda
@@ -84,7 +84,7 @@ class Stop(NamedTuple):
 
 def _read_handler(handler: Any) -> tuple[Coroutines | None, Functions | None]:  # noqa: ANN401 - whatever was given
     """Tell whether this is run for a session or called for a message. Raises ValueError for what is neither."""
-    if not callable(handler):
+    if not callable(cast("object", handler)):
         raise ValueError(f"a handler is a function, `async def handler(session)`, not {handler!r}")  # noqa: TRY004 - as for all
     if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
         raise ValueError(f"{handler!r} has a `yield`, so calling it would run nothing: a handler sends what it says")
