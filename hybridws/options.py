@@ -190,8 +190,8 @@ class Options:
         if not self.max_message <= self.max_batch <= 2 * self.buffer:
             raise ValueError(
                 "max_message <= max_batch <= 2 * buffer must hold, but they are "
-                f"{self.max_message}, {self.max_batch} and 2 * {self.buffer}: a larger one needs the ones behind it "
-                "larger too, a smaller one those before it smaller"
+                f"{self.max_message}, {self.max_batch} and 2 * {self.buffer}: raise what stands on the right too, or "
+                "lower what stands on the left"
             )
         if self.max_packets < LEAST_PACKETS:
             raise ValueError(

@@ -72,12 +72,15 @@ def connect(  # noqa: PLR0913 - each is a thing that a user may have to set
     for much binary data. `auth`: what `authenticate` on the server is given; a function, plain or async, is asked anew
     whenever it is needed. `first`: messages to send with the opening itself. `onlost`: whether a session that was
     lost (4404, 1006), or ended by a server that restarts (1012), closes the connection or is replaced by a new one;
-    what the old one has not delivered is told by the event `reset`. `on_event` hears of every turn (`Event`).
+    what the old one has not delivered is told by the event `reset`, and until the event `open` says that there is a new
+    one, `send` raises SessionClosed. `on_event` hears of every turn (`Event`).
     Headers, cookies, TLS (`ssl`) and proxies (`proxy="http://user:password@host:port"`, or with `trust_env` those of
     the environment) are aiohttp's. Times are in seconds. Raises ValueError for what cannot work.
     """
     address_of(url)
     _check_arguments({"open_timeout": open_timeout, "close_timeout": close_timeout}, first, on_event)
+    if isinstance(transports, str):
+        raise ValueError(f"transports must be a list, not the text {transports!r}")  # noqa: TRY004 - as for all
     order = tuple(transports)
     if not order or set(order) - set(ORDER) or len(set(order)) != len(order):
         raise ValueError(f"transports must be some of {', '.join(ORDER)}, not {order!r}")

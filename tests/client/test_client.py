@@ -41,6 +41,7 @@ VALUES = ["text", "", "\u2603 \U0001f600", 0, -1.5, None, True, [], {"a": [1, {"
     [
         ({"transports": ()}, "transports must be some of websocket, stream, poll"),
         ({"transports": ("carrier-pigeon",)}, "carrier-pigeon"),
+        ({"transports": "poll"}, "transports must be a list, not the text 'poll'"),
         ({"transports": ("poll", "poll")}, "transports must be"),
         ({"codec": "xml"}, "the codec is one of json, msgpack"),
         ({"onlost": "cry"}, '"close" or "reopen"'),
