@@ -433,13 +433,14 @@ export function makePilot(client, url, names, settings, info) {
       if (rung != socket && /^noth/.test(why)) doubts++; // a WebSocket may hang on any network
       kick();
       if (stopped || link._over()) return;
-      if (code == MALFORMED || fault?._refusal?.[1] == MALFORMED || (one._proved && /^not the/.test(why))) {
+      const over = /^over/.test(why); // the page takes so little that what came found no room: that passes
+      if (over || code == MALFORMED || fault?._refusal?.[1] == MALFORMED || (one._proved && /^not the/.test(why))) {
         // The transport works, so nothing else would slow down who says the same again.
         const got = link._received + " " + link._confirmed;
-        refusals = passed == got ? refusals + 1 : 1;
+        refusals = passed == got ? min(refusals + 1, MOST_REFUSALS) : 1;
         passed = got;
         quietUntil = time + 100 * 2 ** refusals;
-        if (refusals == MOST_REFUSALS) {
+        if (refusals == MOST_REFUSALS && !over) {
           stop();
           return client._end(MALFORMED, why, false);
         }

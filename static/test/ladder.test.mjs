@@ -226,6 +226,20 @@ for (const order of [["websocket"], ["stream"], undefined]) {
   });
 }
 
+test("a page that takes too little asks again less and less often, and loses no session", async () => {
+  const world = new World(["stream"]);
+  for (let turn = 0; turn < 600; turn++) {
+    await world.pass(100);
+    const one = world.started.find((other) => !other.stopped);
+    if (!one) continue;
+    one.brings(["a", 0]);
+    one._stop(Error("over 1048576 bytes"));
+  }
+  assert.ok(!world.told.includes(4400));
+  assert.ok(world.started.length <= 16, world.started.length);
+  world.end();
+});
+
 test("what gets through in between ends no session", async () => {
   const world = new World(["stream"]);
   for (let number = 1; number < 30; number++) {
