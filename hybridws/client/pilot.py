@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 CARRIERS: Final = {"poll": poll, "stream": stream}
 EXPLAINED: Final = (codes.GOING_AWAY, codes.RESTARTING)
 """Close codes with which a server, not the network, ends a WebSocket."""
+SHUT_OUT: Final = (codes.NOT_AUTHENTICATED, codes.FORBIDDEN, codes.TOO_SLOW, codes.TOO_LARGE)
+"""Codes with which a server ends a session at once: there is nothing to come back to."""
 LOST: Final = (codes.ABNORMAL, codes.NOBODY_CAME)
 """Codes of a session that nobody has ended: its client could not be heard for too long."""
 LEAST_FIRST_BYTES: Final = 0.2
@@ -280,6 +282,9 @@ class Pilot:
         attempt.failure = f"closed with {code}{f' ({reason})' if reason else ''} after {lived:.1f} s"
         if self.session.closed or code == codes.SUPERSEDED:
             return
+        if code in SHUT_OUT:
+            self._give_up(code, reason)
+            return
         self._broke("websocket", attempt.failure)
         if code == codes.MALFORMED:
             self._not_understood(reason)
@@ -330,8 +335,8 @@ class Pilot:
                 if code in LOST:
                     raise Lost(str(reason or ""), code)
                 self._give_up(code, str(reason or ""))
-            case codes.NOT_AUTHENTICATED | codes.FORBIDDEN | codes.TOO_SLOW | codes.TOO_LARGE:
-                self._give_up(turned.code, turned.reason)
+            case code if code in SHUT_OUT:
+                self._give_up(code, turned.reason)
             case _:
                 retry = turned.details.get("retry")
                 wait = float(retry) if isinstance(retry, int | float) else self._backoff.failed(random())  # noqa: S311

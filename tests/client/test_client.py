@@ -661,6 +661,25 @@ async def test_auth_is_renewed_before_it_expires(place: Mounting, transport: str
         assert await take(session, 1) == ["still here"]
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_who_is_shut_out_does_not_knock_again(place: Mounting, transport: str) -> None:
+    """A session that the server ends at once is over, and nothing else is asked for it."""
+    here = await place(listen, authenticate=lambda _request, auth: auth)
+    diary = Diary()
+    async with HostileProxy(here.url, rewrite_host=True) as proxy:
+        origin = here.url.rpartition("/")[0]
+        async with hybridws.connect(
+            proxy.url, auth="ann", transports=(transport,), on_event=diary, headers={"Origin": origin}
+        ) as session:
+            await until(lambda: session.online and session.transport == transport)
+            before = proxy.counters.requests
+            assert here.server.revoke("ann") == 1
+            await within(session.wait_closed())
+            assert session.closed == (4401, "the credentials were revoked", "network")
+        assert proxy.counters.requests - before <= (transport == "poll")
+    assert "interrupted" not in diary.states
+
+
 async def test_auth_that_expires_ends_the_session(place: Mounting) -> None:
     """A plain value cannot be renewed: the server ends the session with 4401 when it expires."""
 
