@@ -186,7 +186,8 @@ class Options:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, with the name and value of what is wrong (ValueError)."""
-        self._check_types()
+        self._check_numbers()
+        self._check_others()
         if not self.max_message <= self.max_batch <= 2 * self.buffer:
             raise ValueError(
                 "max_message <= max_batch <= 2 * buffer must hold, but they are "
@@ -221,7 +222,7 @@ class Options:
                 raise ValueError(f"there is no option {name!r}{f'; did you mean {near[0]!r}?' if near else ''}")
         return cls(**given)
 
-    def _check_types(self) -> None:
+    def _check_numbers(self) -> None:
         for name in _POSITIVE:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
@@ -234,10 +235,16 @@ class Options:
                 raise ValueError(f"{name} must be a number above 0, or None for no limit, not {value!r}")
             if name in _WHOLE and not isinstance(value, int | None):
                 raise ValueError(f"{name} must be a whole number, or None for no limit, not {value!r}")
+
+    def _check_others(self) -> None:
         for name in _LISTS:
             value = getattr(self, name)
             if type(value) is str:
                 raise ValueError(f"{name} must be a list, not the text {value!r}")
+        for name in _SWITCHES:
+            value = getattr(self, name)
+            if type(value) is not bool:
+                raise ValueError(f"{name} must be True or False, not {value!r}")
 
     def offers(self, transport: str) -> bool:
         """Tell whether a transport of this name is on offer."""
@@ -263,4 +270,5 @@ def _check_authenticate(authenticate: object) -> None:
 _LISTS: Final = ("subprotocols", "transports", "trusted_proxies")
 _WHOLE: Final = frozenset(field.name for field in fields(Options) if field.type in ("int", "int | None"))
 _MAYBE: Final = tuple(field.name for field in fields(Options) if field.type in ("int | None", "float | None"))
+_SWITCHES: Final = tuple(field.name for field in fields(Options) if field.type == "bool")
 _POSITIVE: Final = tuple(field.name for field in fields(Options) if field.type in ("int", "float"))

@@ -44,6 +44,15 @@ def test_a_number_must_be_above_zero(name: str) -> None:
         assert repr(value) in str(error.value)
 
 
+@pytest.mark.parametrize("name", [field.name for field in fields(Options) if field.type == "bool"])
+def test_a_switch_is_on_or_off(name: str) -> None:
+    """A text that says no would else be taken for yes."""
+    wrong: list[Any] = ["no", "yes", 1, 0, None]
+    for value in wrong:
+        with pytest.raises(ValueError, match=f"^{name} must be True or False, not {value!r}$"):
+            Options(**{name: value})
+
+
 def test_a_count_must_be_whole() -> None:
     """Half a byte, or infinitely many, is no limit."""
     wrong: list[Any] = [1.5, float("inf")]
