@@ -267,7 +267,7 @@ class Pilot:
                 self.watch.doubt()
             self._failed(name, attempt, str(fault))
             if isinstance(fault, NotUnderstood | Malformed | TooLarge):
-                self._not_understood(str(fault), passes=getattr(fault, "cause", "") == OVERFULL)
+                self._not_understood(str(fault))
         except Turned as turned:
             attempt.failure = str(turned)
             if name == "websocket" and turned.code != codes.SUPERSEDED:
@@ -345,17 +345,18 @@ class Pilot:
                 if turned.code == codes.MALFORMED:
                     self._not_understood(turned.reason)
 
-    def _not_understood(self, why: str, *, passes: bool = False) -> None:
+    def _not_understood(self, why: str) -> None:
         """Let some time pass before what one side has not understood is said again, and end the session in the end.
 
-        The transport works, so nothing else would slow down who repeats it. `passes`: it may be understood later on.
+        The transport works, so nothing else would slow down who repeats it. What only found no room will find it, in
+        our inbox or in the server's, whose reason it then is.
         """
         link = self.session.link
         passed = (link.received, link.outbox.confirmed)
         self._refusals = min(self._refusals + 1, MOST_REFUSALS) if passed == self._passed else 1
         self._passed = passed
         self._quiet_until = self._now() + FIRST_REFUSAL * 2**self._refusals
-        if self._refusals == MOST_REFUSALS and not passes:
+        if self._refusals == MOST_REFUSALS and why != OVERFULL:
             self._give_up(codes.MALFORMED, why)
 
     def _give_up(self, code: int, reason: str) -> None:

@@ -45,8 +45,8 @@ _LAST: Final = SAFE_INTEGER - 2
 """The last number but one: numbers end before 2^53."""
 
 
-OVERFULL: Final = "overfull"
-"""The cause of the one fault that passes: when the application has taken something, there is room again."""
+OVERFULL: Final = "more was sent than `buffer` allows before it is acked"
+"""The one fault that passes: when the application has taken something, there is room again."""
 
 
 class State(IntEnum):
@@ -394,7 +394,7 @@ class Link:
         if isinstance(packet, Message) and not self._has_room(size + OVERHEAD):
             if may_wait:
                 return
-            raise Malformed("more was sent than `buffer` allows before it is acked", cause=OVERFULL)
+            raise Malformed(OVERFULL)
         self._accept(Skipped(news) if isinstance(packet, Skipped) else packet, size, new)
 
     def _has_room(self, cost: int) -> bool:

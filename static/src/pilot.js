@@ -433,7 +433,7 @@ export function makePilot(client, url, names, settings, info) {
       if (rung != socket && /^noth/.test(why)) doubts++; // a WebSocket may hang on any network
       kick();
       if (stopped || link._over()) return;
-      const over = /^over/.test(why); // the page takes so little that what came found no room: that passes
+      const over = /^over|: more was/.test(why); // what came found no room, here or at the server: that passes
       if (over || code == MALFORMED || fault?._refusal?.[1] == MALFORMED || (one._proved && /^not the/.test(why))) {
         // The transport works, so nothing else would slow down who says the same again.
         const got = link._received + " " + link._confirmed;

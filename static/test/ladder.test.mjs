@@ -226,14 +226,16 @@ for (const order of [["websocket"], ["stream"], undefined]) {
   });
 }
 
-test("a page that takes too little asks again less and less often, and loses no session", async () => {
+const NO_ROOM = { message: "refused with 4400: more was sent than `buffer` allows", _refusal: ["x", 4400, "more was sent", {}] };
+
+for (const fault of [Error("over 1048576 bytes"), NO_ROOM]) test(`who takes too little is asked less and less often, and loses no session: ${fault.message}`, async () => {
   const world = new World(["stream"]);
   for (let turn = 0; turn < 600; turn++) {
     await world.pass(100);
     const one = world.started.find((other) => !other.stopped);
     if (!one) continue;
     one.brings(["a", 0]);
-    one._stop(Error("over 1048576 bytes"));
+    one._stop(fault);
   }
   assert.ok(!world.told.includes(4400));
   assert.ok(world.started.length <= 16, world.started.length);

@@ -857,6 +857,40 @@ async def test_who_stops_to_read_is_sent_no_more_than_it_takes(place: Mounting, 
         assert "interrupted" not in diary.states
 
 
+@pytest.mark.parametrize(
+    ("transport", "ours"),
+    [(name, False) for name in TRANSPORTS] + [("websocket", True)],  # a POST is never refused so
+)
+async def test_who_stops_to_read_for_long_keeps_the_session(
+    place: Mounting, monkeypatch: pytest.MonkeyPatch, transport: str, *, ours: bool
+) -> None:
+    """A message so large that it finds no room beside what waits comes when there is some; nothing ends before."""
+    monkeypatch.setattr(pilot, "FIRST_REFUSAL", 0.002)
+    monkeypatch.setattr(backoff, "HIGHEST", 0.01)
+    go = asyncio.Event()
+    heard: list[object] = []
+
+    async def handler(session: Session) -> None:
+        await go.wait()
+        async for message in session:
+            heard.append(message)  # noqa: PERF401 - the test looks at it while it grows
+
+    here = await place(handler, buffer=65536, max_batch=131072, max_message=131000)
+    words = ["x" * 60_000, "y" * 120_000]
+    async with hybridws.connect(here.url, transports=(transport,)) as session:
+        await until(lambda: session.online)
+        for word in words:
+            await (session if ours else here.session).send(word)
+        await asyncio.sleep(1)  # more than all the tries that would end the session, were it not understood
+        assert session.closed is None
+        go.set()
+        if ours:
+            await until(lambda: len(heard) == len(words), patience=5 * 1.0)
+            assert heard == words
+        else:
+            assert await take(session, len(words)) == words
+
+
 async def test_a_sender_waits_for_room(place: Mounting) -> None:
     """`send` waits while the server takes nothing, `send_nowait` raises, and all goes on when it takes again."""
     go = asyncio.Event()
