@@ -13,7 +13,7 @@ import base64
 import binascii
 import json
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast, final
 
 import msgpack
 
@@ -36,7 +36,18 @@ from hybridws.core.packets import (
     Request,
     Skipped,
 )
-from hybridws.core.values import LONG, check_arrived, check_size, fault, is_safe, json_text, json_value, quoted, utf8
+from hybridws.core.values import (
+    LONG,
+    check_arrived,
+    check_size,
+    fault,
+    is_plain,
+    is_safe,
+    json_text,
+    json_value,
+    quoted,
+    utf8,
+)
 from hybridws.errors import Malformed, Unsendable
 
 if TYPE_CHECKING:
@@ -52,15 +63,33 @@ CLOSE: Final = 0x8
 Batch = list[tuple[Packet, int]]
 
 
-class Frame(NamedTuple):
+@final
+class Frame:
     """One WebSocket frame or one event: its opcode, its bytes, and what it says."""
 
-    opcode: int
-    payload: bytes
-    packets: int
-    """How many numbered packets it carries."""
-    ack: int = -1
-    """The count that it acks; -1 if it says none."""
+    __slots__ = ("ack", "opcode", "packets", "payload")
+
+    def __init__(self, opcode: int, payload: bytes, packets: int, ack: int = -1) -> None:
+        """Make a frame; it is shared by all who are sent it, and never changed."""
+        self.opcode: Final = opcode
+        self.payload: Final = payload
+        self.packets: Final = packets
+        """How many numbered packets it carries."""
+        self.ack: Final = ack
+        """The count that it acks; -1 if it says none."""
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether both are the same."""
+        return isinstance(other, Frame) and self._all() == other._all()
+
+    __hash__ = None  # type: ignore[assignment] # nobody looks one up
+
+    def __repr__(self) -> str:
+        """Tell all of it."""
+        return f"Frame{self._all()!r}"
+
+    def _all(self) -> tuple[int, bytes, int, int]:
+        return self.opcode, self.payload, self.packets, self.ack
 
 
 class Codec(NamedTuple):
@@ -101,13 +130,11 @@ _LETTERS: Final[dict[type, str]] = {
     Open: "o",
     Attach: "@",
     Position: "#",
-    Message: "m",
     Request: "q",
     Reply: "r",
     Error: "e",
     Auth: "u",
     Skipped: "k",
-    Ack: "a",
     Heartbeat: "h",
     Close: "c",
     Gone: "d",
@@ -161,6 +188,10 @@ _MAY_LACK_LAST: Final = frozenset("@x")  # whose last item, a map, may be left o
 
 def to_array(packet: Packet) -> list[object]:
     """Write a packet as the array that travels."""
+    if type(packet) is Message:
+        return ["m", packet.value]
+    if type(packet) is Ack:
+        return ["a", packet.total]
     items = list(packet)
     letter = _LETTERS[type(packet)]
     if letter in _MAY_LACK_LAST and not items[-1]:
@@ -218,28 +249,33 @@ def _json_frames(words: Sequence[bytes]) -> list[Frame]:
 
 _COUNT: Final = "(0|[1-9][0-9]{0,14})"
 _PLAIN: Final = re.compile(
-    r'\["(?:m","([^"\\\x00-\x1f]*)"'
-    rf'|a",{_COUNT}|#",([1-9][0-9]{{0,14}})'
+    rf'\["(?:a",{_COUNT}|#",([1-9][0-9]{{0,14}})'
     rf'|@","([A-Za-z0-9_.-]{{1,64}})","([A-Za-z0-9_-]{{1,64}})",{_COUNT},{_COUNT})\]'
 )
-"""The lines that nearly all batches consist of: a text without escapes, an ack, a position, an attach without wishes.
-There is nothing in them to be checked but their size, so they need no JSON parser (it is quicker with a long text)."""
+_TEXT_BEGINS: Final = '["m","'
+_TEXT_ENDS: Final = '"]'
 
 
 def _plain(line: str) -> Packet | None:
-    """Read a line that is as most are; None for another."""
-    found = _PLAIN.fullmatch(line) if len(line) < LONG else None
+    """Read a line that is as nearly all are: a short text without escapes, an ack, a position, an attach.
+
+    There is nothing in them to be checked but their size, so they need no JSON parser. None for any other.
+    """
+    if len(line) >= LONG:
+        return None
+    text = line[len(_TEXT_BEGINS) : -len(_TEXT_ENDS)]
+    if line == f"{_TEXT_BEGINS}{text}{_TEXT_ENDS}" and is_plain(text):
+        return Message(text)
+    found = _PLAIN.fullmatch(line)
     if found is None:
         return None
     match found.lastindex:
         case 1:
-            return Message(found[1])
+            return Ack(int(found[1]))
         case 2:
-            return Ack(int(found[2]))
-        case 3:
-            return Position(int(found[3]))
+            return Position(int(found[2]))
         case _:
-            return Attach(found[4], found[5], int(found[6]), int(found[7]), {})
+            return Attach(found[3], found[4], int(found[5]), int(found[6]), {})
 
 
 def _json_loads(data: str | bytes, options: Options) -> Batch:

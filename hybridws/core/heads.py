@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 END: Final = b"\r\n\r\n"
 LONGEST: Final = 8190
@@ -51,6 +51,10 @@ class Fields(Mapping[str, str]):
     def __getitem__(self, name: str) -> str:
         """Return the value of a header. Raises KeyError."""
         return self._values[name.lower()]
+
+    def get(self, name: str, default: Any = None, /) -> Any:  # noqa: ANN401 - as Mapping has it, but without an error in between
+        """Return the value of a header, or something else where there is none."""
+        return self._values.get(name.lower(), default)
 
     def __iter__(self) -> Iterator[str]:
         """Tell the names, in the order of the request."""

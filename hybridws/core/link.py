@@ -215,7 +215,8 @@ class Link:
             ack = self.ackable
             head.append(self.codec.dumps(Ack(ack), self.options))
         if lane.on_trial:
-            return [self.codec.frames(head)[0]._replace(packets=0, ack=ack)]
+            frame = self.codec.frames(head)[0]
+            return [Frame(frame.opcode, frame.payload, 0, ack)]
         if not lane.placed or lane.written < self.outbox.confirmed:  # another lane has brought what would be next here
             start = max(lane.written, self.outbox.confirmed) + 1
             head.append(self.codec.dumps(Position(start), self.options))
@@ -454,9 +455,9 @@ def _with_gaps(frames: list[Frame], kept: list[bytes | None]) -> list[Frame]:
         while own < frame.packets:
             own += kept[place] is not None
             place += 1
-        counted.append(frame._replace(packets=place - first))
-    if counted:
-        counted[-1] = counted[-1]._replace(packets=counted[-1].packets + len(kept) - place)
+        if frame is frames[-1]:
+            place = len(kept)
+        counted.append(Frame(frame.opcode, frame.payload, place - first))
     return counted
 
 

@@ -2,11 +2,14 @@
 
 A packet is *numbered* if it carries the application's stream, and then takes exactly one number (`Skipped` takes
 `many`). All others steer the transport that carries them and are forgotten when it ends.
+
+Nearly all packets are messages and acks. They are no tuples as the others are: where this is compiled, a tuple with
+names takes several times as long to make as an object of a class.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple, final
 
 
 class Hello(NamedTuple):
@@ -37,10 +40,26 @@ class Position(NamedTuple):
     number: int
 
 
-class Message(NamedTuple):
+@final
+class Message:
     """One message of the application: text, bytes or a JSON value."""
 
-    value: Any
+    __slots__ = ("value",)
+    __match_args__: ClassVar = ("value",)
+
+    def __init__(self, value: Any) -> None:  # noqa: ANN401 - a message is what it is
+        """Say this."""
+        self.value: Final = value
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether both say the same."""
+        return isinstance(other, Message) and bool(self.value == other.value)
+
+    __hash__ = None  # type: ignore[assignment] # what is said may change, as a list may
+
+    def __repr__(self) -> str:
+        """Tell what is said."""
+        return f"Message({self.value!r})"
 
 
 class Request(NamedTuple):
@@ -77,10 +96,28 @@ class Skipped(NamedTuple):
     many: int
 
 
-class Ack(NamedTuple):
+@final
+class Ack:
     """`total` numbered packets have arrived, in order and without a gap."""
 
-    total: int
+    __slots__ = ("total",)
+    __match_args__: ClassVar = ("total",)
+
+    def __init__(self, total: int) -> None:
+        """Say so."""
+        self.total: Final = total
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether both say the same."""
+        return isinstance(other, Ack) and self.total == other.total
+
+    def __hash__(self) -> int:
+        """Go by what is said."""
+        return hash(self.total)
+
+    def __repr__(self) -> str:
+        """Tell what is said."""
+        return f"Ack({self.total})"
 
 
 class Heartbeat(NamedTuple):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from hybridws.core.codec import BINARY, CLOSE, TEXT, Batch, Codec, Frame, shared
 from hybridws.core.packets import Close, Heartbeat, Message, Open, Packet
-from hybridws.core.values import LONG, check_arrived, check_size, json_text, json_value, quoted, utf8
+from hybridws.core.values import LONG, check_arrived, check_size, is_plain, json_text, json_value, quoted, utf8
 from hybridws.errors import Malformed, Unsendable
 
 if TYPE_CHECKING:
@@ -56,13 +56,14 @@ def message_of(text: str, options: Options) -> tuple[Packet, int]:
 
 
 def _sockjs_dumps(packet: Packet, options: Options) -> bytes:
-    match packet:
-        case Message(bytes() | bytearray() | memoryview()):
+    if type(packet) is Message:
+        value = packet.value
+        if type(value) is not str and isinstance(value, bytes | bytearray | memoryview):
             raise Unsendable("a SockJS client takes only text: send str or a JSON value, or encode the bytes yourself")
-        case Message(value):
-            text = text_of(value, options)
-            check_size(text_size(text), options)
-            return quote(text).encode()
+        text = text_of(value, options)
+        check_size(text_size(text), options)
+        return quote(text).encode()
+    match packet:
         case Open():
             return b"o"
         case Heartbeat():
@@ -94,15 +95,12 @@ def _messages(run: list[bytes]) -> Frame:
     return Frame(TEXT, b"a[%b]" % b",".join(run), len(run))
 
 
-_PLAIN: Final = re.compile(r'\["([^"\\\x00-\x1f]*)"\]')
-"""One text without escapes: what nearly all clients send, and nothing that JSON would read otherwise."""
-
-
 def _sockjs_loads(data: str | bytes, options: Options) -> Batch:
     """Read a JSON array of texts; over a WebSocket (`str`) also one text alone, or nothing."""
     text = utf8(data)
-    if len(text) < LONG and (plain := _PLAIN.fullmatch(text)):
-        return [message_of(plain[1], options)]
+    alone = text[2:-2]
+    if len(text) < LONG and text == f'["{alone}"]' and is_plain(alone):  # as nearly all are
+        return [message_of(alone, options)]
     if not text:
         if isinstance(data, str):
             return []

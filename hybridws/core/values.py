@@ -77,6 +77,11 @@ def _flaw(item: object) -> str | None:
     return f"{type(item).__name__} has no form in JSON"
 
 
+def is_plain(text: str) -> bool:
+    """Tell by a quick look whether a text stands in JSON as it is; of some that do it says that they do not."""
+    return text.isprintable() and '"' not in text and "\\" not in text
+
+
 def quoted(text: str) -> str:
     """Write a text as JSON; one that is long and needs no escapes four times as quickly as the encoder."""
     if len(text) > LONG and '"' not in text and "\\" not in text:

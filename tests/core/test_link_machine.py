@@ -144,7 +144,8 @@ class Lives(RuleBasedStateMachine):
         self.trial: Wire | None = None
         self.courier = self.client.link.lane()  # what the client's POSTs have carried, whatever became of them
         self.counted = 0
-        self.arrived: set[int] = set()  # numbers that POSTs have brought to the server, and that it must hold
+        self.brought: set[int] = set()  # numbers that POSTs have brought to the server before their turn ...
+        self.arrived: set[int] = set()  # ... and those of them that it must hold, since there was room
 
     # ── the applications ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -382,7 +383,7 @@ class Lives(RuleBasedStateMachine):
         """Let the server's link take a batch; what ends the transport may only be a full inbox."""
         link = self.server.link
         size = sum(size + OVERHEAD for _, size in batch)
-        roomy = link.inbox_size + len(self.arrived) * 400 + size <= BUFFER
+        roomy = link.inbox_size + len(self.brought) * 400 + size <= BUFFER
         try:
             self.server.hear(lane, batch)
         except Malformed as fault:
@@ -390,15 +391,17 @@ class Lives(RuleBasedStateMachine):
             wire.far_open = False
             if self.seat is wire:
                 self.seat = None
-        if not roomy:
-            self.arrived.clear()  # some of it may have found no room
-        elif lane.overtakes:
+        if lane.overtakes:
             first = next((packet.number for packet, _ in batch if isinstance(packet, Position)), 0)
             count = sum(isinstance(packet, Message | Close) for packet, _ in batch)
+            self.brought |= set(range(first, first + count))
             self.arrived |= set(range(first, first + count))
+        if not roomy:
+            self.arrived.clear()  # some of it may have found no room
         if link.heard is None:
             assert link.received + 1 not in self.arrived, "what came early was not handed on when its gap was filled"
-        self.arrived = {number for number in self.arrived if number > link.received}
+        self.brought = {number for number in self.brought if number > link.received}
+        self.arrived &= self.brought
 
     # ── the network ───────────────────────────────────────────────────────────────────────────────────────────────
 
