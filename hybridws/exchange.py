@@ -174,5 +174,8 @@ class Exchange(Protocol):
         ...
 
     async def upgrade(self) -> Socket:
-        """Make this request a WebSocket that nobody listens to yet. Raises Malformed when it does not ask for one."""
+        """Make this request a WebSocket that nobody listens to yet; the answer may leave with its first `flush` only.
+
+        Raises Malformed when it does not ask for one.
+        """
         ...

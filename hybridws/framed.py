@@ -65,14 +65,19 @@ class Framed:
         "subprotocol",
     )
 
-    def __init__(self, transport: asyncio.Transport, max_size: int, subprotocol: str | None, early: bytes) -> None:
-        """Take over a transport after the handshake; `early` has come already. Messages have at most `max_size`."""
+    def __init__(
+        self, transport: asyncio.Transport, max_size: int, subprotocol: str | None, early: bytes, head: bytes = b""
+    ) -> None:
+        """Take over a transport after the handshake; `early` has come already. Messages have at most `max_size`.
+
+        `head` is what of the handshake is not written yet: it leaves with the first `flush`.
+        """
         self.listener: Listener = Nobody()
         self.subprotocol = subprotocol
         self.full = False
         self._transport = transport
         self._reader = FrameReader(max_size, mask)
-        self._out: list[bytes] = []
+        self._out: list[bytes] = [head] if head else []
         self._owed: bytes | None = None  # the newest ping, if the network was full when it came
         self._early = early
         self._paused = True
@@ -145,7 +150,8 @@ class Framed:
     def _break(self, code: int, reason: str) -> None:
         """End the connection for what came: nothing more of it can be read."""
         if not self._closing:
-            self._transport.write(close_frame(code, codes.shorten(reason)))
+            self._out.append(close_frame(code, codes.shorten(reason)))
+            self.flush()
         self._transport.close()
         self._end(codes.ABNORMAL, reason)
 

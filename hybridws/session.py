@@ -430,11 +430,10 @@ class Session:
         if self.closed is not None:
             return False
         self.closed = closed
-        error = self._closed_error()
         if self._line is not None:
-            self._line.dismiss(error)
+            self._line.dismiss(self._closed_error())
         if self._calls:
-            self._calls.end(error)
+            self._calls.end(self._closed_error())
         callbacks, self._at_end = self._at_end, ()
         for callback in (self.on_end, *callbacks) if self.on_end else callbacks:
             try:

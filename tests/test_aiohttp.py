@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError, web
+from aiohttp.abc import AbstractAccessLogger
+from yarl import URL
 
 from hybridws import ANY_ORIGIN_WITH_CREDENTIALS, Server
 from hybridws.aiohttp import SERVERS, mount
@@ -331,6 +333,69 @@ async def test_signals_of_the_application_may_add_headers(serve: Serve, client: 
     mount(app, "/chat", echo)
     async with client.get(f"{await serve(app)}/chat/info") as answer:
         assert answer.headers["X-Added"] == "yes"
+
+
+async def test_answers_are_in_the_access_log(serve: Serve, client: ClientSession) -> None:
+    """Whoever writes an answer, aiohttp logs its status and size, and other middlewares see what it was."""
+    seen: list[tuple[int, int, str, bool]] = []
+    logged: list[str] = []
+
+    class Log(AbstractAccessLogger):
+        def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+            logged.append(f"{request.method} {response.status} {response.body_length} {time >= 0}")
+
+    @web.middleware
+    async def look(request: web.Request, handler: Callable[..., Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+        response = await handler(request)
+        told = response.headers.get("Content-Type", "")
+        seen.append((response.status, response.body_length, told, response.prepared))
+        return response
+
+    app = web.Application(middlewares=[look])
+    mount(app, "/chat", echo)
+    address = f"{await serve(app, access_log_class=Log)}/chat"
+    async with client.get(address) as answer:
+        assert await answer.read() == b"Welcome to SockJS!\n"
+    async with client.get(f"{address}/none") as answer:
+        assert answer.status == 404
+        size = len(await answer.read())
+    assert seen == [
+        (200, 19, "text/plain; charset=UTF-8", True),
+        (404, size, "text/plain; charset=UTF-8", True),
+    ]
+    assert logged == ["GET 200 19 True", f"GET 404 {size} True"]
+
+
+async def test_answers_that_nobody_reads_wait(serve: Serve) -> None:
+    """Requests in a row whose answers are not read are not all answered into memory; once they are read, they are."""
+    served: list[web.Request] = []
+
+    @web.middleware
+    async def count(request: web.Request, handler: Callable[..., Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+        served.append(request)
+        return await handler(request)
+
+    app = web.Application(middlewares=[count])
+    mount(app, "/chat", echo)
+    address = URL(await serve(app))
+    reader, writer = await asyncio.open_connection(address.host, address.port, limit=1024)
+    many = 50_000
+    writer.write(b"GET /chat HTTP/1.1\r\nHost: here\r\n\r\n" * many)
+    while True:
+        before = len(served)
+        await asyncio.sleep(0.5)
+        if len(served) == before:
+            break
+    assert 0 < before < many, "12 MB of answers were made for nobody"
+    held = served[-1].transport
+    assert held is not None
+    assert held.get_write_buffer_size() < 256 * 1024
+    async with asyncio.timeout(6 * PATIENCE):
+        for _ in range(many):
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+            await reader.readexactly(19)
+    writer.close()
 
 
 async def test_the_applications_own_body_limit_is_not_ours(serve: Serve, client: ClientSession) -> None:

@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hybridws import assets
-from hybridws.endpoints.routes import Missing, Route, Visit, at
+from hybridws.endpoints.faults import Missing
+from hybridws.endpoints.routes import Route, Visit, at
 from hybridws.gate import Risk
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ async def _serve(visit: Visit) -> None:
     visit.answer(200, copy.packed[coding] if coding else copy.plain, headers, encoded, content_type)
 
 
-ROUTES: Final = (
+ROUTES: Final[tuple[Route, ...]] = (
     Route(
         at(r"/(?P<stem>hybridws|sockjs|msgpack)(?:-(?P<mark>[0-9a-f]{12}))?\.(?P<ending>m?js(?:\.map)?)"),
         {"GET": _serve},

@@ -6,13 +6,15 @@ import hmac
 import json
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hybridws.core import codes
 from hybridws.core.codec import JSON, MSGPACK, TEXT, Batch, Codec
 from hybridws.core.link import State
 from hybridws.core.packets import Ack, Attach, Auth, Heartbeat, Hello, Open, Position, Refuse
-from hybridws.endpoints.routes import NO_SNIFFING, Missing, Route, Visit, at
+from hybridws.endpoints.faults import Missing, UpgradeRequired, WrongCodec, WrongVersion
+from hybridws.endpoints.routes import NO_SNIFFING, Route, Visit, at
 from hybridws.errors import Draining, Forbidden, Malformed, NoSession, Refused, TooLarge, TooSlow
 from hybridws.gate import Risk, is_foreign, route_of
 from hybridws.options import Options
@@ -40,28 +42,6 @@ TYPES: Final = {
     "json": {"Content-Type": "text/plain; charset=utf-8"},
     "msgpack": {"Content-Type": "application/octet-stream"},
 }
-
-
-class WrongVersion(Refused):
-    """The client speaks a version that this server does not."""
-
-    status = 426
-    cause = "wrong_version"
-
-
-class UpgradeRequired(Refused):
-    """This address is for WebSockets."""
-
-    status = 426
-    cause = "no_upgrade"
-    headers: ClassVar = {"Upgrade": "websocket"}  # RFC 9110 §15.5.22
-
-
-class WrongCodec(Refused):
-    """The session cannot be carried in this way."""
-
-    status = 406
-    cause = "wrong_codec"
 
 
 def refuse_in_packet(fault: Refused) -> tuple[bytes, dict[str, str]]:
@@ -127,30 +107,44 @@ async def _make(visit: Visit, greeting: Greeting) -> tuple[Session, bool]:
         server.remember_nonce(greeting.nonce, session)
     if admission.expires is not None:
         session.say(Auth({"expires": admission.expires}))
-    await become_task()  # the handler runs to its first wait: what came with the hello finds it ready
+    if session.handler:
+        await become_task()  # it runs to its first wait: what came with the hello finds it ready
     return session, True
 
 
-def _open_packet(session: Session, options: Options) -> Open:
-    return Open(
-        {
-            "v": VERSION,
-            "sid": session.id,
-            "key": session.key,
-            "heartbeat": options.heartbeat,
-            "poll_timeout": options.poll_timeout,
-            "resume": options.resume,
-            "buffer": options.buffer,
-            "max_message": options.max_message,
-            "max_batch": options.max_batch,
-            "max_packets": options.max_packets,
-            "max_elements": options.max_elements,
-            "max_depth": options.max_depth,
-            "transports": [name for name in ("websocket", "stream", "poll") if options.offers(name)],
-            "features": FEATURES,
-            **({"protocol": session.subprotocol} if session.subprotocol else {}),
-        }
+TERMS: Final = (
+    "heartbeat",
+    "poll_timeout",
+    "resume",
+    "buffer",
+    "max_message",
+    "max_batch",
+    "max_packets",
+    "max_elements",
+    "max_depth",
+)
+"""The options that a client is told when its session opens."""
+
+
+def _opening(session: Session, options: Options) -> bytes:
+    """Write the packet that opens a session, in JSON; but for two words it is the same for all of a mount."""
+    terms = tuple([getattr(options, name) for name in TERMS])
+    transports = tuple([name for name in ("websocket", "stream", "poll") if options.offers(name)])
+    return b'["o",{"v":%d,"sid":"%b","key":"%b",%b' % (
+        VERSION,
+        session.id.encode(),
+        session.key.encode(),
+        _terms(terms, transports, session.subprotocol),
     )
+
+
+@lru_cache(maxsize=64)
+def _terms(terms: tuple[float, ...], transports: tuple[str, ...], protocol: str | None) -> bytes:
+    words: dict[str, object] = dict(zip(TERMS, terms, strict=True))
+    words |= {"transports": transports, "features": FEATURES}
+    if protocol:
+        words["protocol"] = protocol
+    return JSON.dumps(Open(words), USUAL).removeprefix(b'["o",{')
 
 
 async def _open(visit: Visit) -> None:
@@ -211,7 +205,7 @@ class Welcome:
         self._session.bells.remove(self._wake)
         link = self._session.link
         frame = link.pending(self._lane, link.options.max_batch)[0]
-        head = JSON.dumps(_open_packet(self._session, link.options), link.options)
+        head = _opening(self._session, link.options)
         self._visit.answer(200, head + b"\n" + frame.payload, NO_STORE, TYPES[link.codec.name])
 
 
@@ -469,6 +463,7 @@ class Newcomer:
 
     def begin(self) -> None:
         """Wait for the first frame, for `first_frame` seconds."""
+        self._socket.flush()
         self._visit.server.newcomers.add(self)
         self._slot = self._visit.server.agenda.later(self._visit.server.options.first_frame, self._expire)
         self._socket.resume()
@@ -520,7 +515,7 @@ class Newcomer:
         first = batch[0][0] if batch else None
         if isinstance(first, Hello) and isinstance(data, str):
             session, _ = await _make(visit, _greeting(first))
-            self._socket.send(TEXT, JSON.dumps(_open_packet(session, options), options))
+            self._socket.send(TEXT, _opening(session, options))
             attach = Attach(session.id, session.key, 1, 0, {})
         elif isinstance(first, Attach):
             attach = first
@@ -545,7 +540,7 @@ class Newcomer:
 
 _SID: Final = r"/v1/(?P<sid>[A-Za-z0-9_.-]{1,64})"
 
-ROUTES: Final = (
+ROUTES: Final[tuple[Route, ...]] = (
     Route(at(r"/v1/open"), {"POST": _open}, Risk.WRITES, once=True, refuse=refuse_in_packet),
     Route(at(r"/v1/websocket"), {"GET": _websocket}, Risk.WRITES, "websocket", refuse=refuse_in_packet),
     Route(at(rf"{_SID}/poll"), {"POST": _poll}, Risk.WRITES, "poll", refuse=refuse_in_packet),

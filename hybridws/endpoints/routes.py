@@ -7,12 +7,13 @@ import re
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from hybridws.endpoints.faults import Missing, WrongMethod
 from hybridws.errors import Refused
 from hybridws.exchange import Answer, Gone
 from hybridws.gate import VARYING, Risk
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
 
     from hybridws.exchange import Exchange, Request
     from hybridws.server import Server
@@ -21,26 +22,6 @@ log = logging.getLogger("hybridws")
 
 PLAIN: Final = {"Content-Type": "text/plain; charset=UTF-8"}
 NO_SNIFFING: Final = {"X-Content-Type-Options": "nosniff"}
-
-
-class Missing(Refused):
-    """There is nothing at this address."""
-
-    status = 404
-    cause = "no_address"
-
-
-class WrongMethod(Refused):
-    """The address takes other methods."""
-
-    status = 405
-    cause = "wrong_method"
-
-    def __init__(self, allowed: Collection[str]) -> None:
-        """Keep the methods that it does take."""
-        super().__init__(f"this address takes {', '.join(allowed)}")
-        self.allowed = allowed
-
 
 Endpoint = Callable[["Visit"], Coroutine[Any, Any, None]]
 Refusal = Callable[[Refused], tuple[bytes, dict[str, str]]]
@@ -72,16 +53,36 @@ def at(path: str) -> re.Pattern[str]:
     return re.compile(path + r"/?")
 
 
-class Visit(NamedTuple):
+class Found:
+    """Where a request belongs; the same for each request with the same head."""
+
+    __slots__ = ("cors", "endpoint", "names", "route", "server")
+
+    def __init__(
+        self, server: Server, route: Route, endpoint: Endpoint, names: dict[str, str], cors: dict[str, str]
+    ) -> None:
+        """Note what was found."""
+        self.server: Final = server
+        self.route: Final = route
+        self.endpoint: Final = endpoint
+        self.names: Final = names
+        """The parts of the path that have names."""
+        self.cors: Final = cors
+        """The headers that tell the browser who may read the answer."""
+
+
+class Visit:
     """One request to one of our addresses."""
 
-    server: Server
-    exchange: Exchange
-    route: Route
-    names: dict[str, str]
-    """The parts of the path that have names."""
-    cors: dict[str, str]
-    """The headers that tell the browser who may read the answer."""
+    __slots__ = ("_route", "cors", "exchange", "names", "server")
+
+    def __init__(self, found: Found, exchange: Exchange) -> None:
+        """Begin to deal with a request."""
+        self.server: Final = found.server
+        self.exchange: Final = exchange
+        self.names: Final = found.names
+        self.cors: Final = found.cors
+        self._route = found.route
 
     @property
     def request(self) -> Request:
@@ -97,17 +98,7 @@ class Visit(NamedTuple):
 
     def refuse(self, fault: Refused) -> None:
         """Answer with what was wrong."""
-        _refuse(self.server, self.exchange, self.route.refuse, fault, self.cors)
-
-
-class Found(NamedTuple):
-    """Where a request belongs; the same for each request with the same head."""
-
-    server: Server
-    route: Route
-    endpoint: Endpoint
-    names: dict[str, str]
-    cors: dict[str, str]
+        _refuse(self.server, self.exchange, self._route.refuse, fault, self.cors)
 
 
 def find(routes: Iterable[Route], server: Server, request: Request) -> Found:
@@ -149,7 +140,7 @@ class Lost(Exception):
 
 async def serve(found: Found, exchange: Exchange) -> None:
     """Deal with a request; what it leaves open (a parked poll, a stream) goes on by itself."""
-    visit = Visit(found.server, exchange, found.route, found.names, found.cors)
+    visit = Visit(found, exchange)
     try:
         await found.endpoint(visit)
     except Refused as fault:

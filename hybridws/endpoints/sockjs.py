@@ -17,8 +17,9 @@ from hybridws import assets
 from hybridws.core import codes
 from hybridws.core.packets import Close, Open
 from hybridws.core.sockjs import PAYLOAD_EXPECTED, SOCKJS
-from hybridws.endpoints.routes import NO_SNIFFING, PLAIN, Endpoint, Missing, Route, Visit, at
-from hybridws.errors import Forbidden, Malformed, Refused, TooMany
+from hybridws.endpoints.faults import BrokenRequest, Missing
+from hybridws.endpoints.routes import NO_SNIFFING, PLAIN, Endpoint, Route, Visit, at
+from hybridws.errors import Forbidden, Malformed, TooMany
 from hybridws.gate import Risk
 from hybridws.transports.downlinks import DOWNLINKS, SOCKJS_MANNER, Pump, Response, say_once
 from hybridws.transports.websocket import KINDS, Carrier
@@ -54,12 +55,6 @@ _GUARDED: Final = {"jsonp-polling": {"Content-Disposition": "attachment; filenam
 """A script tag does not look at it; a link to an answer that repeats the link's own words must not open as a file."""
 _CALLBACK: Final = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 _COOKIE: Final = re.compile(r"[A-Za-z0-9_.!~*'()-]{1,128}")
-
-
-class Fault(Refused):
-    """The request is broken; SockJS says so with status 500."""
-
-    status = 500
 
 
 # ── pages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -137,9 +132,9 @@ async def _receive(visit: Visit) -> None:
         query = visit.request.query
         callback = query.get("c") or query.get("callback") or ""
         if not callback:
-            raise Fault('"callback" parameter required')
+            raise BrokenRequest('"callback" parameter required')
         if not _CALLBACK.fullmatch(callback):
-            raise Fault('invalid "callback" parameter')
+            raise BrokenRequest('invalid "callback" parameter')
     headers = {**NOT_CACHED, **NO_SNIFFING, **visit.cors, **_cookie(visit), **_GUARDED.get(row.name, {})}
     response = Response(visit.exchange, row, headers, visit.server.options.response_limit, callback)
     session = await _session(visit)
@@ -195,7 +190,7 @@ async def _send_form(visit: Visit) -> None:
         try:
             fields = parse_qs(body.decode(), errors="strict", max_num_fields=16)
         except ValueError:
-            raise Fault(PAYLOAD_EXPECTED) from None
+            raise BrokenRequest(PAYLOAD_EXPECTED) from None
         body = fields.get("d", [""])[0].encode()
     await _take(visit, session, body)
     visit.answer(200, b"ok", PLAIN, NOT_CACHED, _cookie(visit))
@@ -224,7 +219,7 @@ async def _take(visit: Visit, session: Session, body: bytes) -> None:
     try:
         batch = SOCKJS.loads(body, options)
     except Malformed as fault:
-        raise Fault(fault.reason) from None
+        raise BrokenRequest(fault.reason) from None
     if session.crowded:
         if session.waiting >= options.max_sends:
             raise TooMany(
@@ -278,7 +273,7 @@ def _down(name: str, method: str, risk: Risk, *, legacy: bool = False) -> Route:
     return Route(path, methods, risk, DOWNLINKS[name].name, legacy, cors=not legacy)
 
 
-ROUTES: Final = (
+ROUTES: Final[tuple[Route, ...]] = (
     Route(at(r""), {"GET": _greet, "HEAD": _greet}),
     Route(at(r"/info"), {"GET": _info, "OPTIONS": _preflight("GET")}),
     Route(at(r"/iframe[0-9-.a-z_]*\.html"), {"GET": _iframe, "HEAD": _iframe}, legacy=True, cors=False),

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from email.utils import formatdate
-from functools import lru_cache
-from http import HTTPStatus
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from hybridws.errors import TooLarge, TooSlow
 from hybridws.exchange import Gone
 from hybridws.framed import WRITE_AHEAD, Framed, handshake
+from hybridws.responses import begun, switched, whole
 from hybridws.seat import Bell
 from hybridws.tasks import become_task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hybridws.core.heads import Head
     from hybridws.endpoints import Lost
     from hybridws.endpoints.routes import Found
     from hybridws.exchange import Answer, Request, Watcher
@@ -25,18 +23,21 @@ if TYPE_CHECKING:
     from hybridws.server import Server
 
 
-class Known(NamedTuple):
+class Known:
     """What a head says: the same for each request with the same head."""
 
-    data: bytes
-    """The head itself."""
-    request: Request
-    length: int
-    """Bytes of the body."""
-    keeps: bool
-    """Whether the connection stays for another request."""
-    server: Server
-    found: Found | Lost
+    __slots__ = ("data", "found", "keeps", "length", "request", "server")
+
+    def __init__(self, data: bytes, head: Head, request: Request, server: Server, found: Found | Lost) -> None:
+        """Remember what was read in the head `data`, and where it leads."""
+        self.data: Final = data
+        self.request: Final = request
+        self.length: Final = head.length
+        """Bytes of the body."""
+        self.keeps: Final = head.keeps
+        """Whether the connection stays for another request."""
+        self.server: Final = server
+        self.found: Final = found
 
 
 class FrontExchange:
@@ -116,17 +117,13 @@ class FrontExchange:
         front = self._front
         if front is None or self._complete:
             return
-        head = _head(answer.status, tuple(answer.headers.items()), self._keeps and not front.last)
-        length = b"" if answer.status in (204, 304) else b"Content-Length: %d\r\n" % len(answer.body)
-        front.transport.write(b"%b%bDate: %b\r\n\r\n%b" % (head, length, _date(), answer.body))
+        front.transport.write(whole(answer, keeps=self._keeps and not front.last))
         self._finish()
 
     def start(self, headers: Mapping[str, str]) -> None:
         """Begin a response of status 200 whose length is not known."""
         self._begun = True
-        keeps = self._keeps and not (self._front and self._front.last)
-        head = _head(200, (*headers.items(), ("Transfer-Encoding", "chunked")), keeps)
-        self._head = b"%bDate: %b\r\n\r\n" % (head, _date())
+        self._head = begun(headers, keeps=self._keeps and not (self._front and self._front.last))
 
     def write(self, data: bytes) -> None:
         """Write one chunk of it."""
@@ -159,8 +156,7 @@ class FrontExchange:
         if self._front is None or self._front.transport.is_closing():
             raise Gone
         (transport, early), self._front = self._front.give(), None
-        transport.write(b"%bDate: %b\r\n\r\n" % (_head(101, tuple(headers.items()), keeps=True), _date()))
-        return Framed(transport, options.max_batch, chosen, early)
+        return Framed(transport, options.max_batch, chosen, early, switched(headers))
 
     # ── for the front ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -202,29 +198,3 @@ class FrontExchange:
         if front is not None and not front.full:
             self._front = None
             front.finish(keeps=self._keeps, missing=self.lack)
-
-
-@lru_cache(maxsize=256)
-def _head(status: int, headers: tuple[tuple[str, str], ...], keeps: bool) -> bytes:  # noqa: FBT001 - cached
-    """Write the head of a response, up to what differs between two of its kind."""
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
-    lines += [f"{name}: {_one_line(value)}" for name, value in headers]
-    if not keeps:
-        lines.append("Connection: close")
-    return ("\r\n".join(lines) + "\r\n").encode("utf-8", "surrogateescape")
-
-
-def _one_line(value: str) -> str:
-    if "\r" in value or "\n" in value or "\0" in value:
-        raise ValueError(f"a header's value must be one line: {value!r}")
-    return value
-
-
-def _date() -> bytes:
-    """Return the time as a header has it (RFC 9110 §5.6.7), written anew once a second."""
-    return _written(int(time.time()))
-
-
-@lru_cache(maxsize=1)
-def _written(now: int) -> bytes:
-    return formatdate(now, usegmt=True).encode()

@@ -187,10 +187,12 @@ class Carrier:
                     self._part(*close_of(frame.payload))
                 else:
                     socket.send(frame.opcode, frame.payload)
-            socket.flush()
+            ends = seat.finished
+            if not (ends and self._kind.codec.numbered):  # a last ack leaves with the close frame
+                socket.flush()
             if not socket.full:
                 seat.delivered()
-            if seat.finished and not seat.writing:
+            if ends and not seat.writing:
                 self._farewell = (codes.NORMAL, "")
                 seat.leave("the session has ended")
             elif not (frames and (seat.has_more or seat.lane.owes)):

@@ -279,12 +279,50 @@ async def answer_to(origin: str, request: bytes) -> object:
 @pytest.mark.logs_errors  # aiohttp does, for what it cannot read
 @pytest.mark.parametrize("request_", [pytest.param(data, id=name) for name, data in ASKED.items()])
 async def test_it_answers_as_aiohttp_does(in_front: InFront, serve: Serve, request_: bytes) -> None:
-    """The same application says the same, whoever serves it: for usual requests, and for each of the odd ones."""
-    here, _ = application(max_message=1000, max_batch=2000)
-    there, _ = application(max_message=1000, max_batch=2000)
+    """The same application says the same, whoever serves it: for usual requests, and for each of the odd ones.
+
+    In a mounted application short answers go straight into the connection, unless somebody else may add to them.
+    """
+    here, straight, written = [application(max_message=1000, max_batch=2000)[0] for _ in range(3)]
+    written.on_response_prepare.append(nothing_to_add)
     mine = await in_front(here, keepalive_timeout=1)
-    theirs = await serve(there, keepalive_timeout=1)  # options of aiohttp's runner: so it is that one
-    assert await answer_to(mine.url, request_) == await answer_to(theirs, request_)
+    theirs = [await serve(app, keepalive_timeout=1) for app in (straight, written)]  # aiohttp's runner, by its option
+    answers = [await answer_to(origin, request_) for origin in (mine.url, *theirs)]
+    assert answers == [answers[0]] * 3
+
+
+async def nothing_to_add(_request: web.Request, _response: web.StreamResponse) -> None:
+    """Listen to `on_response_prepare`."""
+
+
+UPGRADE = get(
+    "/echo/000/abc/websocket",
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+
+
+@pytest.mark.parametrize(
+    ("early", "last"),
+    [
+        pytest.param(b"", b"\x81\x01o", id="nothing"),
+        pytest.param(b"\x81\x80\0\0\0\0", b"\x81\x01o", id="an empty text"),
+        pytest.param(b"\x81\x01x", b"\x88\x1f\x03\xeaa client must mask its frames", id="a frame that is broken"),
+        pytest.param(b"\x88\x82\0\0\0\0\x03\xe8", b"\x88\x02\x03\xe8", id="a close"),
+    ],
+)
+async def test_a_handshake_leaves_with_what_is_said_first(in_front: InFront, early: bytes, last: bytes) -> None:
+    """One write for both; whatever has come with the request, the answer to the handshake stands first."""
+    app, _ = application()
+    served = await in_front(app)
+    async with await Wire.to(served.url) as wire:
+        await wire.send(UPGRADE + early)
+        data = await within(wire.reader.read(4096))
+    head, _, frames = data.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
+    assert frames == last
 
 
 @pytest.mark.logs_errors
