@@ -144,6 +144,7 @@ class Gate:
                     raise ValueError(
                         f"{text!r} is no origin: write scheme://host or scheme://host:port, without a path or a "
                         "pattern, and a name of other letters as xn--..."
+                        + ("; to let pages of any origin in, origins=hybridws.ANY_ORIGIN" if text == "*" else "")
                     )
                 self._allowed.add(origin)
         self._public = origin_of(options.public_url) if options.public_url else None

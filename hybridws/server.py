@@ -249,6 +249,7 @@ class Server:
         ended = self.sessions_of(user)
         for session in ended:
             session.abort(codes.NOT_AUTHENTICATED, reason)
+        log.info("%d sessions of %r end: %s", len(ended), user, reason)
         return len(ended)
 
     # ── for the endpoints ─────────────────────────────────────────────────────────────────────────────────────────

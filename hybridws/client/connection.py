@@ -18,8 +18,7 @@ from hybridws.client.news import Event, Info
 from hybridws.client.opening import CODECS, Bid, NothingShared
 from hybridws.client.pilot import Lost, Pilot
 from hybridws.core import codes
-from hybridws.errors import HybridError
-from hybridws.seat import Bell
+from hybridws.errors import HybridError, SessionClosed
 from hybridws.session import Closed
 
 if TYPE_CHECKING:
@@ -72,8 +71,8 @@ def connect(  # noqa: PLR0913 - each is a thing that a user may have to set
     for much binary data. `auth`: what `authenticate` on the server is given; a function, plain or async, is asked anew
     whenever it is needed. `first`: messages to send with the opening itself. `onlost`: whether a session that was
     lost (4404, 1006), or ended by a server that restarts (1012), closes the connection or is replaced by a new one;
-    what the old one has not delivered is told by the event `reset`, and until the event `open` says that there is a new
-    one, `send` raises SessionClosed. `on_event` hears of every turn (`Event`).
+    what the old one has not delivered is told by the event `reset`, and `send` and `request` wait for the new one.
+    `on_event` hears of every turn (`Event`).
     Headers, cookies, TLS (`ssl`) and proxies (`proxy="http://user:password@host:port"`, or with `trust_env` those of
     the environment) are aiohttp's. Times are in seconds. Raises ValueError for what cannot work.
     """
@@ -145,7 +144,7 @@ class Connection:
         self._courier: Courier | None = None
         self._pilot: Pilot | None = None
         self._mover: asyncio.Task[None] | None = None
-        self._news: Final = Bell()
+        self._news = asyncio.Event()
         self._answerer: Callable[[Any], Awaitable[object]] | None = None
         self._lost_at: Final[deque[float]] = deque(maxlen=MANY_RESETS)
         self._parting: Closed | None = None
@@ -178,6 +177,7 @@ class Connection:
             await asyncio.wait([self._mover], timeout=self._settings.close_timeout)
             self._mover.cancel()
             await asyncio.gather(self._mover, return_exceptions=True)
+            self._end(self._parting or Closed(codes.ABNORMAL, "", "network"))  # if it was cancelled: somebody may wait
         if self._courier:
             await self._courier.close()
         if self._http:
@@ -206,7 +206,7 @@ class Connection:
             session.on_request(self._answerer)
         self._pilot = pilot
         self._tell(Event("open", None, "the server has made a session"))
-        self._news.ring()
+        self._wake()
 
     async def _move(self) -> None:
         """Carry session after session, until one ends in order, or is lost and shall not be replaced."""
@@ -277,7 +277,12 @@ class Connection:
             return
         self._closed = closed
         self._tell(Event("closed", self.transport, closed.reason or f"closed with {closed.code}"))
-        self._news.ring()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Let everybody look who waits for a new session, or for the end."""
+        news, self._news = self._news, asyncio.Event()
+        news.set()
 
     def _tell(self, event: Event) -> None:
         if not self._settings.on_event:
@@ -365,16 +370,35 @@ class Connection:
                 raise StopAsyncIteration
 
     async def send(self, message: object) -> None:
-        """Send text, bytes or a JSON value; see `Session.send`."""
-        await self.session.send(message)
+        """Send text, bytes or a JSON value; see `Session.send`. Between two sessions it waits for the next."""
+        while True:
+            session = await self._next_session()
+            try:
+                await session.send(message)
+            except SessionClosed:  # then nothing was sent
+                if self.closed or self._parting:
+                    raise
+            else:
+                return
 
     def send_nowait(self, message: object) -> None:
         """Send without waiting; see `Session.send_nowait`."""
         self.session.send_nowait(message)
 
     async def request(self, value: object, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - a value; the API
-        """Send a request and wait for its answer; see `Session.request`."""
-        return await self.session.request(value, timeout)
+        """Send a request and wait for its answer; see `Session.request`. Between two sessions it waits for the next.
+
+        One whose session is lost before the answer has come fails with SessionClosed: it may have been dealt with.
+        """
+        async with asyncio.timeout(timeout):
+            session = await self._next_session()
+            return await session.request(value)
+
+    async def _next_session(self) -> Session:
+        """Return the session that is open; one that has ended, if no other follows."""
+        while self.session.closed and not (self.closed or self._parting):
+            await self._news.wait()
+        return self.session
 
     def on_request(self, answerer: Callable[[Any], Awaitable[object]]) -> Callable[[Any], Awaitable[object]]:
         """Let `answerer(value)` answer the server's requests; see `Session.on_request`."""
@@ -398,6 +422,7 @@ class Connection:
             await self.session.close(code, reason)
             self._parting = self._parting or Closed(code, reason, "local")
             self._left.set()
+            self._wake()
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended and the server was told, or cannot be told."""

@@ -113,7 +113,7 @@ async def _end(
     if listener:
         mounted = list(servers(runner.app))
         if count := sum(len(server.sessions) for server in mounted):
-            log.info("stopping: %d sessions are told, within %.1f s", count, patience * SHARE_OF_SESSIONS)
+            log.info("stopping within %g s: %d sessions are told first", patience, count)
         await asyncio.gather(*(server.drain(patience * SHARE_OF_SESSIONS) for server in mounted))
         listener.close()
     if runner.server is None:  # it never started

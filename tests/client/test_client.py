@@ -483,6 +483,50 @@ async def test_a_lost_session_is_replaced(place: Mounting) -> None:
     assert diary.states.count("open") == 2
 
 
+async def test_between_two_sessions_senders_wait(place: Mounting) -> None:
+    """What is sent or asked while a lost session is replaced goes to the new one, in order; to close ends the wait."""
+    heard: list[object] = []
+
+    async def note(session: Session) -> None:
+        session.on_request(double)
+        heard.extend([message async for message in session])
+
+    async def double(value: int) -> int:
+        return 2 * value
+
+    here = await place(note, resume=0.3)
+    diary = Diary()
+    async with (
+        HostileProxy(here.url) as proxy,
+        hybridws.connect(proxy.url, onlost="reopen", on_event=diary, close_timeout=0.5) as session,
+    ):
+        await until(lambda: session.transport == "websocket")
+        await lose(proxy, here.session)
+        here.server.draining = True  # nobody new is let in, for about three seconds
+        await proxy.flip("ok")
+        await until(lambda: "reset" in diary.states)
+        with pytest.raises(hybridws.SessionClosed):
+            session.send_nowait("at once")
+        waiting = [asyncio.create_task(session.send(word)) for word in ("one", "two")]
+        asking = asyncio.create_task(session.request(21))
+        with pytest.raises(TimeoutError):
+            await session.request(1, timeout=0.1)
+        assert not any(task.done() for task in (*waiting, asking))
+        here.server.draining = False
+        await within(asyncio.gather(*waiting))
+        assert await within(asking) == 42
+        await lose(proxy, here.session)
+        here.server.draining = True
+        await proxy.flip("ok")
+        await until(lambda: diary.states.count("reset") == 2)
+        late = asyncio.create_task(session.send("never"))
+        await asyncio.sleep(0.05)
+        await session.close()
+        with pytest.raises(hybridws.SessionClosed):
+            await within(late)
+    assert heard == ["one", "two"]
+
+
 async def test_a_new_session_keeps_its_answerer(place: Mounting) -> None:
     """What answers requests is told once, and serves every session that replaces a lost one."""
     here = await place(listen, resume=0.3)
