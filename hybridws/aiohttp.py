@@ -366,7 +366,7 @@ class HttpExchange:
 
 
 class Written(web.StreamResponse):
-    """A response that has been written into the connection already, at a third of what aiohttp's own way costs."""
+    """A response that has been written into the connection already; aiohttp is to see nothing else in it."""
 
     def __init__(self, answer: Answer) -> None:
         """Look like what was written."""
