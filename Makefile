@@ -16,7 +16,8 @@ test:      ## Run the tests; of large tables a sample, by a seed that the log na
 test-ways: ## Run the tests of the server with the fallback forced, and under our own runner
 	@tools/setup test && tools/test-ways $(ARGS)
 
-# Of what runs compiled; what is left out changes a constant, which the compiler has written into the code.
+# The tests of what is compiled. Left out are a long one that the compiler changes nothing of (test_never), and those that
+# change a constant of ours, which the compiler has written into the code (nobody_wants).
 COMPILED = tests/core tests/endpoints tests/conformance tests/run $(patsubst %,tests/test_%.py,agenda aiohttp framed gate limits plain_handler server session slow)
 test-compiled: ## Compile what messages and requests walk through, and run the tests of that
 	@tools/setup test && tools/compiled -q -k "not (test_never or nobody_wants)" $(COMPILED) $(ARGS)
